@@ -1,0 +1,214 @@
+"""The edge around every call: who may call, is the request valid, how does it end.
+
+Handlers are wrapped here once, whether calls then come over a socket or from the same process.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from time import perf_counter
+from typing import Any, Final
+
+import grpc
+import protovalidate
+import structlog
+from google.protobuf import descriptor, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from prometheus_client import Histogram
+
+from newvisions.edge.v1 import edge_pb2
+from services.kernel.caller import AdminRequired, SignInRequired, caller, from_metadata, set_caller
+from services.kernel.errors import Kind, ServiceError
+
+log = structlog.get_logger()
+
+CALL_SECONDS = Histogram(
+    "newvisions_rpc_seconds",
+    "Time a call took, by method and outcome.",
+    ["method", "code"],
+    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20),
+)
+
+STATUS: Final = {
+    Kind.INVALID: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    Kind.UNPAID: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    Kind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Kind.CONFLICT: grpc.StatusCode.ALREADY_EXISTS,
+    Kind.TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.WRONG_MEDIA: grpc.StatusCode.INVALID_ARGUMENT,
+    Kind.RANGE: grpc.StatusCode.OUT_OF_RANGE,
+    Kind.REFUSED: grpc.StatusCode.FAILED_PRECONDITION,
+    Kind.EXHAUSTED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Kind.INTERNAL: grpc.StatusCode.INTERNAL,
+    Kind.UPSTREAM: grpc.StatusCode.UNAVAILABLE,
+    Kind.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    Kind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+
+# Bytes that no HttpBody can be parsed from. A stream that fails after its first chunk would end
+# like a complete one; the gateway breaks the HTTP response when it meets these instead.
+POISON: Final = b"\xff" * 6
+
+_validator = protovalidate.Validator()
+
+
+class InvalidRequest(ServiceError):
+    kind, reason = Kind.INVALID, "INVALID_REQUEST"
+    action = "Correct the request and send it again."
+
+
+class Deadline(ServiceError):
+    kind, reason = Kind.DEADLINE, "DEADLINE_EXCEEDED"
+    action = "Try again; send the same Idempotency-Key to get the same result."
+
+
+class Crashed(ServiceError):
+    kind, reason = Kind.INTERNAL, "INTERNAL"
+    action = "Try again; if it goes on, report the request_id."
+
+
+def serialize(message: Message | bytes) -> bytes:
+    return message if isinstance(message, bytes) else message.SerializeToString()
+
+
+def wrap(method: descriptor.MethodDescriptor, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    """The same handler with the edge around it. Request streams are not used in this product."""
+    policy = method.GetOptions().Extensions[edge_pb2.route]
+    if handler.response_streaming:
+        stream = _stream(method, policy, handler.unary_stream)
+        return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, serialize)
+    unary = _unary(method, policy, handler.unary_unary)
+    return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, serialize)
+
+
+def _unary(
+    method: descriptor.MethodDescriptor,
+    policy: edge_pb2.RoutePolicy,
+    serve: Callable[[Message, Any], Awaitable[Message]],
+) -> Callable[[Message, Any], Awaitable[Message]]:
+    async def call(request: Message, context: Any) -> Message:
+        async with _edge(method, context):
+            admit(policy, request)
+            return await serve(request, context)
+        raise AssertionError("the edge swallows no failure")
+
+    return call
+
+
+def _stream(
+    method: descriptor.MethodDescriptor,
+    policy: edge_pb2.RoutePolicy,
+    serve: Callable[[Message, Any], AsyncGenerator[Message, None]],
+) -> Callable[[Message, Any], AsyncIterator[Message | bytes]]:
+    async def call(request: Message, context: Any) -> AsyncIterator[Message | bytes]:
+        started = False
+        async with _edge(method, context):
+            admit(policy, request)
+            try:
+                async with aclosing(serve(request, context)) as chunks:
+                    async for chunk in chunks:
+                        started = True
+                        yield chunk
+            except Exception as error:
+                if not (started and policy.access):
+                    raise
+                log.error("stream_broken", method=method.full_name, cause=type(error).__name__)
+                if not isinstance(error, ServiceError):
+                    log.exception("rpc_crashed", method=method.full_name)
+                yield POISON
+
+    return call
+
+
+@asynccontextmanager
+async def _edge(method: descriptor.MethodDescriptor, context: Any) -> AsyncIterator[None]:
+    """One status, one log event and one sample for each outcome, also for a caller who hung up."""
+    who = from_metadata(context.invocation_metadata() or ())
+    set_caller(who)
+    structlog.contextvars.bind_contextvars(request_id=who.request_id, user_id=who.user_id)
+    started, code = perf_counter(), grpc.StatusCode.CANCELLED
+    try:
+        yield
+        code = grpc.StatusCode.OK
+    except ServiceError as error:
+        code = STATUS[error.kind]
+        await context.abort_with_status(to_status(error))
+    except asyncio.CancelledError:
+        raise
+    except grpc.aio.AbortError:
+        raise
+    except Exception:
+        code = grpc.StatusCode.INTERNAL
+        log.exception("rpc_crashed", method=method.full_name)
+        await context.abort_with_status(to_status(Crashed("Something went wrong on our side.")))
+    finally:
+        seconds = perf_counter() - started
+        CALL_SECONDS.labels(method.full_name, code.name).observe(seconds)
+        log.info("rpc_finished", method=method.full_name, code=code.name, seconds=round(seconds, 4))
+
+
+def admit(policy: edge_pb2.RoutePolicy, request: Message) -> None:
+    """Refuse callers the route is not for, and requests that break a rule of the contract.
+
+    Methods without a route are called by other services only; the gateway does not know them.
+    """
+    who = caller()
+    if policy.access in {edge_pb2.ACCESS_USER, edge_pb2.ACCESS_ADMIN} and not who.user_id:
+        raise SignInRequired("You are not signed in.")
+    if policy.access == edge_pb2.ACCESS_ADMIN and not who.is_admin:
+        raise AdminRequired("This is for administrators.")
+    violations = _validator.collect_violations(request, fail_fast=False)
+    if violations:
+        raise InvalidRequest(_sentence(violations[0].proto))
+
+
+def _sentence(violation: Any) -> str:
+    path = ".".join(element.field_name for element in violation.field.elements if element.field_name)
+    rule = violation.message or "is not valid"
+    if violation.rule_id == "string.pattern":
+        rule = "does not have the right form"
+    return f"{path}: {rule}." if path else f"The request {rule}."
+
+
+def to_status(error: ServiceError) -> Any:
+    """Pack our error so that the gateway can unpack it: the ApiError is always the last detail."""
+    http_status = error.kind.value
+    status = status_pb2.Status(code=STATUS[error.kind].value[0], message=error.message)
+    if error.retry_after_seconds:
+        retry = error_details_pb2.RetryInfo(
+            retry_delay=duration_pb2.Duration(seconds=error.retry_after_seconds)
+        )
+        status.details.add().Pack(retry)
+    status.details.add().Pack(
+        edge_pb2.ApiError(
+            error=error.reason,
+            message=error.message,
+            action=error.action,
+            detail=error.message,
+            request_id=caller().request_id,
+            http_status=http_status,
+        )
+    )
+    return rpc_status.to_status(status)
+
+
+def api_error(failure: grpc.aio.AioRpcError) -> tuple[edge_pb2.ApiError | None, int]:
+    """Our own error inside a peer's failure, if it is one, with its Retry-After in seconds."""
+    found, retry = None, 0
+    packed: Mapping[str, Any] = dict(failure.trailing_metadata() or ())
+    raw = packed.get("grpc-status-details-bin")
+    if raw is None:
+        return None, 0
+    for detail in status_pb2.Status.FromString(raw).details:
+        if detail.Is(edge_pb2.ApiError.DESCRIPTOR):
+            found = edge_pb2.ApiError()
+            detail.Unpack(found)
+        elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            info = error_details_pb2.RetryInfo()
+            detail.Unpack(info)
+            retry = info.retry_delay.seconds
+    return found, retry

@@ -1,0 +1,127 @@
+"""The life of a process: build, say ready, serve, say not ready, drain, close."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import grpc
+import structlog
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from prometheus_client import start_http_server
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.kernel import edge, logs
+from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
+
+log = structlog.get_logger()
+SERVING = health_pb2.HealthCheckResponse.SERVING
+
+
+class ServerSettings(BaseSettings):
+    """What every process needs, from SERVER_* variables."""
+
+    model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True)
+
+    address: str = "[::]:50051"
+    # Prometheus metrics over plain HTTP; 0 for none.
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    # Time for the gateway to see NOT_SERVING before connections close.
+    drain_seconds: float = Field(default=0, ge=0, le=25)
+    # drain_seconds and this must stay below the pod's terminationGracePeriodSeconds.
+    stop_grace_seconds: float = Field(default=10, ge=0, le=60)
+    log_level: str = "INFO"
+
+
+class Handlers(dict[str, grpc.RpcMethodHandler]):
+    """Collects servicers as grpc.Server would, with the edge around each method.
+
+    Keys are full method names, "/package.Service/Method". Generated `add_..._to_server` functions
+    accept it in place of a server.
+    """
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Generated code calls this as well; add_registered_method_handlers says the same."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler]
+    ) -> None:
+        described = descriptor_pool.Default().FindServiceByName(service)
+        for name, handler in handlers.items():
+            method = described.methods_by_name[name]
+            self[f"/{service}/{name}"] = edge.wrap(method, handler)
+
+    def attach_to(self, server: grpc.aio.Server) -> None:
+        """Register with a real server, with the caller's deadline bound for further calls."""
+        services: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+        for full_name, handler in self.items():
+            _, service, method = full_name.split("/")
+            services.setdefault(service, {})[method] = _with_deadline(handler)
+        server.add_generic_rpc_handlers(
+            tuple(grpc.method_handlers_generic_handler(name, found) for name, found in services.items())
+        )
+
+
+def _with_deadline(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
+    if handler.response_streaming:
+
+        async def stream(request, context):  # type: ignore[no-untyped-def]
+            limit_to(context.time_remaining())
+            async for message in handler.unary_stream(request, context):
+                yield message
+
+        return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
+
+    async def call(request, context):  # type: ignore[no-untyped-def]
+        limit_to(context.time_remaining())
+        return await handler.unary_unary(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, edge.serialize)
+
+
+# Opens one service's clients, adds its servicer, and closes the clients again on exit.
+OpenService = Callable[[Handlers, Channels], AbstractAsyncContextManager[None]]
+
+
+async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -> None:
+    """Run services in this process until SIGTERM or SIGINT; returns when all is closed."""
+    logs.configure(settings.log_level)
+    stop = asyncio.Event()
+    for signalled in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signalled, stop.set)
+    handlers = Handlers()
+    async with AsyncExitStack() as stack:
+        channels = Channels(handlers, frozenset(services))
+        stack.push_async_callback(channels.close)
+        for open_service in services.values():
+            await stack.enter_async_context(open_service(handlers, channels))
+        server = grpc.aio.server(options=_OPTIONS)
+        handlers.attach_to(server)
+        checks = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        port = server.add_insecure_port(settings.address)
+        if settings.metrics_port:
+            metrics, _ = start_http_server(settings.metrics_port)
+            stack.callback(metrics.shutdown)
+        await server.start()
+        for name in ("", "liveness", "readiness", *services):
+            await checks.set(name, SERVING)
+        log.info("server_started", services=sorted(services), address=settings.address, port=port)
+        await stop.wait()
+        await checks.enter_graceful_shutdown()
+        log.info("server_draining", services=sorted(services))
+        await asyncio.sleep(settings.drain_seconds)
+        await server.stop(settings.stop_grace_seconds)
+    log.info("server_stopped", services=sorted(services))
+
+
+_OPTIONS = (
+    # Above the gateway's own body limits, so that its 413 comes first.
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Without a maximum age, callers never see new replicas.
+    ("grpc.max_connection_age_ms", 300_000),
+    ("grpc.max_connection_age_grace_ms", 90_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)

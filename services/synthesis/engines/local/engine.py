@@ -1,0 +1,157 @@
+"""The embedded engine's face to the service: turns, limits and recovery around one worker process."""
+
+import asyncio
+import multiprocessing
+import os
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from typing import Final, ParamSpec, TypeVar
+
+import structlog
+
+from services.synthesis.domain import (
+    EngineOverloaded,
+    EngineUnavailable,
+    EnrolledVoice,
+    LanguageNotSpoken,
+    Utterance,
+    VoiceNotEnrolled,
+)
+from services.synthesis.engines.local import worker
+from services.synthesis.engines.local.clauses import Clause, clauses
+from services.synthesis.engines.local.spectrum import SAMPLE_RATE
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LANGUAGES: Final = ("en", "es")
+# One task computes and one waits in the pipe, so that the worker never idles between two; whatever
+# waits here instead can still be cancelled.
+_TASKS_WITH_WORKER: Final = 2
+# More threads than this make a clause no faster.
+_MOST_THREADS: Final = 4
+
+log = structlog.get_logger()
+
+
+class LocalEngine:
+    """English and Spanish in a voice adapted to a sample, computed in a process of its own.
+
+    `queue_limit` is how many clauses and enrolments may be wanted at once; each request wants one
+    at a time, so it is also the number of callers. A caller beyond it is refused at once.
+    """
+
+    name = "local"
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, *, queue_limit: int = 32, threads: int | None = None) -> None:
+        self._queue_limit = queue_limit
+        self._threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self._turns = asyncio.Semaphore(_TASKS_WITH_WORKER)
+        self._wanted = 0
+        self._pool: ProcessPoolExecutor | None = None
+
+    async def start(self) -> None:
+        if self._pool is None:
+            self._pool = self._new_pool()
+        await self._run(worker.warm_up)
+
+    async def enrol(self, pcm: bytes, sample_rate: int) -> bytes:
+        self._admit()
+        return await self._run(worker.enrol, pcm, sample_rate)
+
+    async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+        language = _spoken_language(utterance.language)
+        if not voice.profile:
+            raise VoiceNotEnrolled("the voice has no profile")
+        self._admit()
+        ahead: asyncio.Task[bytes] | None = None
+        spoken = False
+        try:
+            for clause in clauses(utterance.text):
+                pcm = await ahead if ahead else b""
+                ahead = asyncio.create_task(self._voiced(clause, utterance, language, voice))
+                if pcm:
+                    spoken = True
+                    yield pcm
+            if ahead and (pcm := await ahead):
+                spoken = True
+                yield pcm
+        finally:
+            if ahead:
+                ahead.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await ahead
+        if not spoken:
+            raise LanguageNotSpoken(f"the text holds nothing that can be said in {language!r}")
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool:
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+    async def _voiced(
+        self, clause: Clause, utterance: Utterance, language: str, voice: EnrolledVoice
+    ) -> bytes:
+        delivery = utterance.delivery
+        return await self._run(
+            worker.speak,
+            voice.profile,
+            clause.text,
+            language,
+            delivery.speed,
+            delivery.similarity,
+            clause.pause_seconds,
+        )
+
+    def _admit(self) -> None:
+        if self._pool is None:
+            raise EngineUnavailable("the local speech engine is not running")
+        if self._wanted >= self._queue_limit:
+            raise EngineOverloaded("the local speech engine has all the work it can take")
+
+    async def _run(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One task in the worker, in turn. Raises EngineUnavailable when the worker dies."""
+        self._wanted += 1
+        try:
+            async with self._turns:
+                return await self._submit(task, *args, **kwargs)
+        finally:
+            self._wanted -= 1
+
+    async def _submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        pool = self._pool
+        if pool is None:
+            raise EngineUnavailable("the local speech engine was stopped")
+        try:
+            return await asyncio.wrap_future(pool.submit(task, *args, **kwargs))
+        except BrokenProcessPool as error:
+            self._replace(pool)
+            raise EngineUnavailable("the local speech engine's worker died") from error
+
+    def _replace(self, broken: ProcessPoolExecutor) -> None:
+        """Every task of a broken pool fails; the first to notice starts its successor warming."""
+        if self._pool is not broken:
+            return
+        log.warning("speech_worker_died", engine=self.name)
+        broken.shutdown(wait=False)
+        self._pool = self._new_pool()
+        self._pool.submit(worker.warm_up)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=1,
+            # A fork would copy this process's threads' locks and its event loop.
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=worker.prepare,
+            initargs=(os.getpid(), self._threads),
+        )
+
+
+def _spoken_language(tag: str) -> str:
+    language = tag.replace("_", "-").split("-")[0].lower()
+    if language not in LANGUAGES:
+        raise LanguageNotSpoken(f"the local speech engine does not speak {tag!r}")
+    return tag.replace("_", "-").lower()

@@ -1,0 +1,111 @@
+"""Enrol a sample and speak in it: the pieces of the engine put together, in one process, without queues."""
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import soxr
+
+from services.synthesis.domain import VoiceNotEnrolled
+from services.synthesis.engines.local import profile as profiles
+from services.synthesis.engines.local.kokoro import MOST_PHONEMES, Kokoro, Pitch
+from services.synthesis.engines.local.profile import Profile
+from services.synthesis.engines.local.reading import phonemes_of
+from services.synthesis.engines.local.seams import fitted
+from services.synthesis.engines.local.speaker import SpeakerEncoder
+from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Analysis, Floats, analyse
+from services.synthesis.engines.local.styles import PitchHabit, load_styles
+from services.synthesis.engines.local.timbre import exemplars_of, transfer
+
+# Fewer voiced frames than this are no voice to follow: one second.
+_FEWEST_VOICED_FRAMES: Final = 100
+# Farther than this and the model's melody breaks up rather than follows.
+_FARTHEST_SHIFT: Final = np.log(2) * 8 / 12
+_RANGE_LIMITS: Final = (0.75, 1.3)
+# The usual request for similarity, 0.75, gives the strength that measured best.
+_STRENGTH_PER_SIMILARITY: Final = 1.6
+_CACHED_PROFILES: Final = 16
+
+
+class VoiceBox:
+    """Owns the models. Not shared between threads."""
+
+    def __init__(self, threads: int) -> None:
+        self._styles = load_styles()
+        self._encoder = SpeakerEncoder(threads)
+        self._kokoro = Kokoro(threads)
+        self._profile = lru_cache(maxsize=_CACHED_PROFILES)(profiles.unpack)
+
+    def enrol(self, pcm: bytes, sample_rate: int) -> bytes:
+        """The same sample always gives the same profile. Raises VoiceNotEnrolled without a voice in it."""
+        sample = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
+        if not np.any(sample):
+            raise VoiceNotEnrolled("the sample is silent")
+        signal = np.asarray(soxr.resample(sample, sample_rate, SAMPLE_RATE), dtype=np.float32)
+        analysis = analyse(signal)
+        if analysis.voiced.sum() < _FEWEST_VOICED_FRAMES:
+            raise VoiceNotEnrolled("the sample holds too little speech")
+        embedding = self._encoder.embed(signal, SAMPLE_RATE)
+        return profiles.pack(
+            Profile(
+                nearest_voice=self._styles.nearest(embedding),
+                pitch=pitch_habit(analysis),
+                embedding=embedding,
+                exemplars=exemplars_of(analysis),
+            )
+        )
+
+    def speak(
+        self,
+        packed_profile: bytes,
+        text: str,
+        language: str,
+        speed: float,
+        similarity: float,
+        pause_seconds: float,
+    ) -> bytes:
+        """One clause as 16-bit PCM; empty when nothing in it can be spoken."""
+        voice = self._profile(packed_profile)
+        spoken = [
+            self._converted(voice, phonemes, language, speed, similarity)
+            for phonemes in within_limit(phonemes_of(text, language))
+        ]
+        if not spoken:
+            return b""
+        return fitted(np.concatenate(spoken), pause_seconds / speed)
+
+    def _converted(
+        self, voice: Profile, phonemes: str, language: str, speed: float, similarity: float
+    ) -> Floats:
+        prosody = self._styles.prosody_voice(voice.nearest_voice, language)
+        style = self._styles.style(voice.nearest_voice, prosody, len(phonemes))
+        pitch = pitch_change(self._styles.pitch_habit(prosody), voice.pitch)
+        speech = self._kokoro.speak(phonemes, style, speed, pitch)
+        return transfer(speech, voice.exemplars, _STRENGTH_PER_SIMILARITY * similarity)
+
+
+def pitch_habit(analysis: Analysis) -> PitchHabit:
+    """Frames far from the median are octave errors of the tracker, not the speaker's melody."""
+    log_hz = np.log(analysis.pitch_hz[analysis.voiced])
+    usual = log_hz[np.abs(log_hz - np.median(log_hz)) < 0.5]
+    return PitchHabit(float(usual.mean()), float(usual.std()))
+
+
+def pitch_change(model: PitchHabit, speaker: PitchHabit) -> Pitch:
+    """Carries the model's mean and spread of log pitch to the speaker's, as far as sounds natural."""
+    stretch = float(np.clip(speaker.spread / max(model.spread, 0.02), *_RANGE_LIMITS))
+    shift = float(np.clip(speaker.mean - model.mean, -_FARTHEST_SHIFT, _FARTHEST_SHIFT))
+    # log f' = stretch * (log f - model mean) + model mean + shift
+    return Pitch(scale=float(np.exp(model.mean + shift - stretch * model.mean)), range=stretch)
+
+
+def within_limit(phonemes: str) -> list[str]:
+    """The phonemes in pieces that the model can speak, cut between words where there are any."""
+    pieces: list[str] = []
+    rest = phonemes.strip()
+    while len(rest) > MOST_PHONEMES:
+        cut = rest.rfind(" ", 0, MOST_PHONEMES)
+        cut = cut if cut > 0 else MOST_PHONEMES
+        pieces.append(rest[:cut])
+        rest = rest[cut:].strip()
+    return [*pieces, rest] if rest else pieces
