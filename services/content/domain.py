@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from hashlib import sha256
 
-import regex
+import regex  # type: ignore[import-untyped]
 
 from services.kernel.errors import Kind, ServiceError
 
@@ -101,6 +102,10 @@ class ModelRefused(ServiceError):
     action = "Use another value."
 
 
+class RecentNotesUnavailable(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "RECENT_NOTES_UNAVAILABLE"
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     rule: Rule
@@ -117,7 +122,9 @@ class Brief:
     language: str
     topic: str
     giveaways: frozenset[str]
+    # Fingerprints of notes that the same user was given lately.
     avoid: frozenset[str] = frozenset()
+    # What was wrong with the last attempt, when this is another one.
     complaints: tuple[str, ...] = ()
 
 
@@ -159,7 +166,8 @@ def fold(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    return _WORDS.findall(fold(text))
+    found: list[str] = _WORDS.findall(fold(text))
+    return found
 
 
 def characters(text: str) -> int:
@@ -168,7 +176,13 @@ def characters(text: str) -> int:
 
 
 def primary_language(tag: str) -> str:
-    return tag.replace("_", "-").split("-")[0].lower()
+    """The part of a language tag that decides which words are used; English when there is none."""
+    return tag.replace("_", "-").split("-")[0].lower() or "en"
+
+
+def fingerprint(text: str) -> str:
+    """Enough of a note to know it again, and nothing of what it says."""
+    return sha256(text.encode()).hexdigest()[:32]
 
 
 def normalise_value(value: str) -> str:
@@ -191,7 +205,7 @@ def mentions(text: str, value: str) -> int:
 
 def words_around(text: str, value: str) -> str:
     """The text with its value masked: a value keeps its own dots, quotes and topic words."""
-    return _mention(value).sub(_VALUE, text)
+    return str(_mention(value).sub(_VALUE, text))
 
 
 def sentences(text: str) -> int:
@@ -283,4 +297,4 @@ def repair(text: str, value: str) -> str:
     masked = _SPACES.sub(" ", masked)
     for opening in (_BULLET, _LABEL):
         masked = opening.sub("", masked)
-    return masked.strip().replace(_VALUE, value)
+    return str(masked).strip().replace(_VALUE, value)

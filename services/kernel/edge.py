@@ -167,7 +167,9 @@ def admit(policy: edge_pb2.RoutePolicy, request: Message) -> None:
 
 
 def _sentence(violation: Any) -> str:
-    path = ".".join(element.field_name for element in violation.field.elements if element.field_name)
+    # A rule over the whole message has no field.
+    elements = violation.field.elements if violation.field else ()
+    path = ".".join(element.field_name for element in elements if element.field_name)
     rule = violation.message or "is not valid"
     if violation.rule_id == "string.pattern":
         rule = "does not have the right form"

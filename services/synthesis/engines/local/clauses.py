@@ -1,4 +1,4 @@
-"""Cut a text where a speaker would breathe: a short first clause so that audio starts early, then longer ones."""
+"""Cut a text where a speaker would breathe: a short first clause for early audio, then longer ones."""
 
 import re
 from dataclasses import dataclass
@@ -17,10 +17,59 @@ _ABBREVIATION: Final = re.compile(
 )
 # A speaker may take a breath before these, even where nothing is written.
 _OPENERS: Final = frozenset(
-    """and but or so because that which who when where while if though although until since with without
-    for from into about after before than as like
-    y e o u pero porque que quien cuando donde mientras si aunque hasta desde con sin para por sobre
-    después antes como según""".split()
+    [
+        "and",
+        "but",
+        "or",
+        "so",
+        "because",
+        "that",
+        "which",
+        "who",
+        "when",
+        "where",
+        "while",
+        "if",
+        "though",
+        "although",
+        "until",
+        "since",
+        "with",
+        "without",
+        "for",
+        "from",
+        "into",
+        "about",
+        "after",
+        "before",
+        "than",
+        "as",
+        "like",
+        "y",
+        "e",
+        "o",
+        "u",
+        "pero",
+        "porque",
+        "que",
+        "quien",
+        "cuando",
+        "donde",
+        "mientras",
+        "si",
+        "aunque",
+        "hasta",
+        "desde",
+        "con",
+        "sin",
+        "para",
+        "por",
+        "sobre",
+        "después",
+        "antes",
+        "como",
+        "según",
+    ]
 )
 
 

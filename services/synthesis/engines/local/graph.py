@@ -28,7 +28,7 @@ _DIMENSION_VALUE = 1
 _ELEMENT_FLOAT: Final = 1
 
 
-class UnknownSpeechGraph(Exception):  # noqa: N818 - named for what happened.
+class UnknownSpeechGraph(Exception):
     """The model is not the one that this edit was written for."""
 
 

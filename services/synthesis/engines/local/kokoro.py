@@ -18,7 +18,7 @@ _PARTS: Final = 4
 _END_MARK: Final = 0
 
 
-class SpeechModelDamaged(Exception):  # noqa: N818 - named for what happened.
+class SpeechModelDamaged(Exception):
     """The installed parts do not add up to the model that was published."""
 
 

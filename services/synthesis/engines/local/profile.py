@@ -3,6 +3,7 @@
 import struct
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -65,9 +66,7 @@ def unpack(packed: bytes) -> Profile:
     if not whole or _CHECKSUM.unpack(packed[-_CHECKSUM.size :]) != (zlib.crc32(body),):
         raise VoiceNotEnrolled("the voice profile is damaged")
     starts = _HEADER.size + np.cumsum([0, *widths])
-    embedding, voiced, features, cepstra = (
-        body[start:end] for start, end in zip(starts, starts[1:], strict=False)
-    )
+    embedding, voiced, features, cepstra = (body[start:end] for start, end in pairwise(starts))
     return Profile(
         nearest_voice=name.rstrip(b"\0").decode(),
         pitch=PitchHabit(mean, spread),

@@ -62,16 +62,14 @@ def _graph_path() -> Path:
 
 
 def _unit(vectors: NDArray[Any]) -> Floats:
-    return np.asarray(
-        vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12), dtype=np.float32
-    )
+    return np.asarray(vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12), dtype=np.float32)
 
 
 def _log_mels(signal: Floats) -> Floats:
     padded = np.pad(signal, (0, max(0, _FFT - len(signal))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FFT)[::_HOP]
     power = np.square(np.abs(np.fft.rfft(frames * _window(), axis=1)))
-    return np.log10(power @ _mel_filters().T + 1e-10).astype(np.float32)
+    return np.asarray(np.log10(power @ _mel_filters().T + 1e-10), dtype=np.float32)
 
 
 @lru_cache

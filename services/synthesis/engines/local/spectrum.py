@@ -68,7 +68,7 @@ def window() -> Floats:
 
 @lru_cache
 def bin_hz() -> Floats:
-    return (np.arange(FRAME // 2 + 1) * SAMPLE_RATE / FRAME).astype(np.float32)
+    return np.asarray(np.arange(FRAME // 2 + 1) * SAMPLE_RATE / FRAME, dtype=np.float32)
 
 
 @lru_cache
@@ -97,7 +97,7 @@ def cosine_rows() -> Floats:
     order = np.arange(BANDS)
     rows = np.sqrt(2 / BANDS) * np.cos(np.pi * (order[None] + 0.5) * order[:, None] / BANDS)
     rows[0] /= np.sqrt(2)
-    return rows.astype(np.float32)
+    return np.asarray(rows, dtype=np.float32)
 
 
 def _band_corners_hz() -> NDArray[np.float64]:

@@ -14,7 +14,13 @@ from services.synthesis.engines.local.reading import phonemes_of
 from services.synthesis.engines.local.seams import fitted
 from services.synthesis.engines.local.speaker import SpeakerEncoder
 from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Analysis, Floats, analyse
-from services.synthesis.engines.local.styles import PitchHabit, load_styles
+from services.synthesis.engines.local.styles import (
+    KnownVoices,
+    PitchHabit,
+    StyleVectors,
+    native_voice,
+    prosody_voice,
+)
 from services.synthesis.engines.local.timbre import exemplars_of, transfer
 
 # Fewer voiced frames than this are no voice to follow: one second.
@@ -23,15 +29,20 @@ _FEWEST_VOICED_FRAMES: Final = 100
 _FARTHEST_SHIFT: Final = np.log(2) * 8 / 12
 _RANGE_LIMITS: Final = (0.75, 1.3)
 # The usual request for similarity, 0.75, gives the strength that measured best.
-_STRENGTH_PER_SIMILARITY: Final = 1.6
+_STRENGTH_PER_SIMILARITY: Final = 1.2
 _CACHED_PROFILES: Final = 16
+_WARMING: Final = {
+    "en": "The quick brown fox jumps over the lazy dog, one more time.",
+    "es": "El veloz murciélago comía feliz cardillo y kiwi, una vez más.",
+}
 
 
 class VoiceBox:
     """Owns the models. Not shared between threads."""
 
     def __init__(self, threads: int) -> None:
-        self._styles = load_styles()
+        self._styles = StyleVectors()
+        self._known = KnownVoices()
         self._encoder = SpeakerEncoder(threads)
         self._kokoro = Kokoro(threads)
         self._profile = lru_cache(maxsize=_CACHED_PROFILES)(profiles.unpack)
@@ -45,10 +56,10 @@ class VoiceBox:
         analysis = analyse(signal)
         if analysis.voiced.sum() < _FEWEST_VOICED_FRAMES:
             raise VoiceNotEnrolled("the sample holds too little speech")
-        embedding = self._encoder.embed(signal, SAMPLE_RATE)
+        embedding = self.embed(signal)
         return profiles.pack(
             Profile(
-                nearest_voice=self._styles.nearest(embedding),
+                nearest_voice=self._known.nearest(embedding),
                 pitch=pitch_habit(analysis),
                 embedding=embedding,
                 exemplars=exemplars_of(analysis),
@@ -74,12 +85,28 @@ class VoiceBox:
             return b""
         return fitted(np.concatenate(spoken), pause_seconds / speed)
 
+    def warm_up(self) -> None:
+        """Let every dictionary, kernel and buffer be made before somebody waits for it."""
+        for language, text in _WARMING.items():
+            speech = self.speak_as_model(phonemes_of(text, language), native_voice(language, "f"))
+        self.embed(speech)
+        transfer(speech, exemplars_of(analyse(speech)), strength=1.0)
+
+    def speak_as_model(self, phonemes: str, voice: str) -> Floats:
+        """One of the model's own voices, unconverted: what an adapted voice is compared with."""
+        style = self._styles.style(voice, voice, len(phonemes))
+        return self._kokoro.speak(phonemes, style, speed=1.0, pitch=Pitch())
+
+    def embed(self, signal: Floats) -> Floats:
+        """Who is speaking in 24 kHz audio; compare with `likeness`."""
+        return self._encoder.embed(signal, SAMPLE_RATE)
+
     def _converted(
         self, voice: Profile, phonemes: str, language: str, speed: float, similarity: float
     ) -> Floats:
-        prosody = self._styles.prosody_voice(voice.nearest_voice, language)
+        prosody = prosody_voice(voice.nearest_voice, language[:2])
         style = self._styles.style(voice.nearest_voice, prosody, len(phonemes))
-        pitch = pitch_change(self._styles.pitch_habit(prosody), voice.pitch)
+        pitch = pitch_change(self._known.pitch_habit(prosody), voice.pitch)
         speech = self._kokoro.speak(phonemes, style, speed, pitch)
         return transfer(speech, voice.exemplars, _STRENGTH_PER_SIMILARITY * similarity)
 

@@ -1,0 +1,79 @@
+"""`newvisions check`: style, types, import rules and contracts: what can be wrong without running."""
+
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+from dev.project import ROOT
+
+BUF = str(Path(sys.executable).with_name("buf"))
+TYPED = ("services", "gateway", "dev", "bench", "tests")
+
+
+def main() -> int:
+    failed = [name for name, command in _checks() if not _passes(name, command)]
+    with tempfile.TemporaryDirectory(prefix="newvisions-contracts-") as directory:
+        before = Path(directory)
+        base = _contracts_before(before)
+        if base is None:
+            print("check: contracts break nothing: skipped, there is no earlier contract to compare with")
+        elif not _passes(f"contracts break nothing since {base}", [BUF, "breaking", "--against", directory]):
+            failed.append("contracts break nothing")
+    if failed:
+        print(f"check: failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _checks() -> Iterator[tuple[str, list[str]]]:
+    module = [sys.executable, "-m"]
+    folders = [name for name in TYPED if any((ROOT / name).rglob("*.py"))]
+    yield "style", [*module, "ruff", "check", "--quiet"]
+    yield "format", [*module, "ruff", "format", "--check", "--quiet"]
+    yield "types", [*module, "mypy", *folders]
+    imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    yield "import rules", [sys.executable, "-c", imports]
+    yield "contract style", [BUF, "lint"]
+    yield "contract format", [BUF, "format", "--diff", "--exit-code", "protos"]
+
+
+def _passes(name: str, command: list[str]) -> bool:
+    """Says what is wrong, or that nothing is."""
+    print(f"check: {name} ...", flush=True)
+    started = monotonic()
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if ended.returncode == 0:
+        print(f"check: {name}: good ({monotonic() - started:.1f} s)", flush=True)
+        return True
+    print(f"{ended.stdout}{ended.stderr}check: {name}: FAILED", flush=True)
+    return False
+
+
+def _contracts_before(directory: Path) -> str | None:
+    """Lays out the last released contracts, or the main branch's, with the imports they need."""
+    base = _git("describe", "--tags", "--abbrev=0") or b"main"
+    name = base.decode().strip()
+    archive = _git("archive", "--format=tar", name, "protos", "buf.yaml")
+    if not archive:
+        return None
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(directory, filter="data")
+    (directory / "gen").mkdir()
+    (directory / "gen/third_party").symlink_to(ROOT / "gen/third_party")
+    return name
+
+
+def _git(*arguments: str) -> bytes:
+    """What git says; nothing where there is no git or no such thing."""
+    try:
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return b""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

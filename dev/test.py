@@ -1,0 +1,26 @@
+"""`newvisions test`: the checks, then the tests; with --fast only tests without a stack or a voice."""
+
+import os
+import sys
+
+import pytest
+
+from dev import check
+from dev.project import ROOT
+
+FAST = ("-m", "not slow", "tests/unit", "tests/contract", "tests/integration")
+# Two workers: each has its own servers, and tests that share a stack stay on one of them.
+PARALLEL = ("-n", "2", "--dist", "loadgroup")
+
+
+def main(arguments: list[str]) -> int:
+    os.chdir(ROOT)
+    fast = "--fast" in arguments
+    given = [argument for argument in arguments if argument != "--fast"]
+    if not fast and not given and check.main() != 0:
+        return 1
+    return pytest.main([*PARALLEL, *(FAST if fast else ()), *given])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

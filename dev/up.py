@@ -1,0 +1,115 @@
+"""`newvisions up`: the whole product on this machine until Ctrl-C, and how to talk to it."""
+
+import argparse
+import asyncio
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dev.admin import DATA
+from dev.interrupt import INTERRUPTED, run_until_interrupted
+from dev.process import ProcessNotReady
+from dev.project import ROOT
+from dev.stack import DataDirectoryInUse, Stack
+
+CODES = 10
+
+
+def main() -> int:
+    options = _options()
+    code = run_until_interrupted(_up(options))
+    # Being told to stop is how this command ends.
+    return 0 if code == INTERRUPTED else code
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="newvisions up", description=__doc__)
+    parser.add_argument("--data-dir", type=Path, default=DATA, help="keeps all data (default: var/up)")
+    parser.add_argument("--port", type=int, default=0, help="of the gateway (default: a free one)")
+    parser.add_argument("--processes", choices=["one", "many"], default="one", help="for the five services")
+    parser.add_argument("--engine", choices=["local", "tone"], default="local", help="tone is for tests only")
+    parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
+    return parser.parse_args()
+
+
+async def _up(options: argparse.Namespace) -> int:
+    stack = Stack(options.data_dir, processes=options.processes, engine=options.engine, port=options.port)
+    _say(f"starting on the data in {stack.data} ...")
+    try:
+        async with stack:
+            codes = await stack.activation_codes(CODES if options.json else 1)
+            if options.json:
+                ready = {
+                    "url": stack.url,
+                    "activation_codes": codes,
+                    "admin_token": await stack.admin_token(),
+                }
+                print(json.dumps(ready), flush=True)
+            else:
+                print("\n".join(_how_to(stack, codes[0])), flush=True)
+            _say(f"crashed: {await stack.first_crash()}")
+    except (ProcessNotReady, DataDirectoryInUse, OSError) as failure:
+        _say(str(failure))
+    except asyncio.CancelledError:
+        _say("stopped")
+        raise
+    return 1
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"newvisions up: {line}\n")
+    sys.stderr.flush()
+
+
+def _how_to(stack: Stack, code: str) -> Iterator[str]:
+    yield f"New Visions is at {stack.url}"
+    yield f"Activation code, good for one registration: {code}"
+    yield f"Logs: {stack.logs}"
+    yield "\nPaste these one after the other:\n"
+    for what, command in steps(stack.url, stack.data, code):
+        yield f"# {what}\n{command}\n"
+    yield "Ctrl-C stops everything; the data stays."
+
+
+def steps(url: str, data: Path, code: str) -> Iterator[tuple[str, str]]:
+    """Each step of the main path as a command line for a shell with curl."""
+    jar, sample = shlex.quote(str(data / "cookies.txt")), shlex.quote(f"@{ROOT / 'demo/two-cities.mp3'}")
+    as_user = f"curl -sS -b {jar}"
+    name = f"performer-{code.lower()}"
+
+    def post(path: str, body: dict[str, object], curl: str = "curl -sS") -> str:
+        return f"{curl} {url}{path} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))}"
+
+    account: dict[str, object] = {"username": name, "password": "correct horse battery"}
+    registration = {**account, "email": f"{name}@example.com", "activationCode": code}
+    performance: dict[str, object] = {"routine_type": "cards", "value": "Seven of Hearts"}
+    newest = f'$({as_user} \'{url}/v1/recordings?page_size=1\' | sed \'s/.*"id": *"\\([^"]*\\)".*/\\1/\')'
+    yield "register", post("/v1/auth/register", registration)
+    yield "log in; the session is kept as a cookie", post("/v1/auth/login", account, f"curl -sS -c {jar}")
+    yield (
+        "put a fan under the memos",
+        post("/v1/users/me/settings", {"background_sound": True}, f"{as_user} -X PATCH"),
+    )
+    yield (
+        "upload a voice sample: 30 to 60 seconds of one person speaking",
+        f"{as_user} {url}/v1/users/me/voice:upload -H 'content-type: audio/mpeg' --data-binary {sample}",
+    )
+    yield "is the voice there?", f"{as_user} {url}/v1/users/me/voice/meta"
+    yield (
+        "perform; the answer is JSON with the memo as base64",
+        post("/v1/perform", performance, as_user) + " -o performance.json && cut -c 1-200 performance.json",
+    )
+    yield (
+        "perform and stream the memo",
+        post("/v1/perform:stream", performance, as_user) + " -o streamed.mp3",
+    )
+    yield "list the recordings", f"{as_user} {url}/v1/recordings"
+    yield "download the newest recording", f'{as_user} "{url}/v1/recordings/{newest}/audio" -o memo.mp3'
+    yield "delete it", f'{as_user} -X DELETE "{url}/v1/recordings/{newest}"'
+    yield "what is left of the month's credits", f"{as_user} {url}/v1/users/me/meta"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

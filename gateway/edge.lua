@@ -1,0 +1,148 @@
+-- The one error shape, and the few headers that no declarative filter can compute.
+-- A fault in here is logged, and the message passes unchanged.
+
+local OWN = "newvisions"  -- Our corner of the request's dynamic metadata.
+-- Its quotes are not escaped, so no text inside a JSON string can look like it.
+local API_ERROR = '{"@type":"type.googleapis.com/newvisions.edge.v1.ApiError",'
+local AGAIN = "Try again in a few seconds."
+local SAME_KEY = "Try again; send the same Idempotency-Key to get the same result."
+
+-- gRPC's own failures, which carry no ApiError, by the status that the transcoder chose.
+local GRPC = {
+  ["429"] = {413, "TOO_LARGE", "The request is larger than the service takes.", "Send a smaller request."},
+  ["499"] = {504, "DEADLINE_EXCEEDED", "The request was given up before it was answered.", SAME_KEY},
+  ["503"] = {503, "SERVICE_UNAVAILABLE", "The service cannot be reached right now.", AGAIN},
+  ["504"] = {504, "DEADLINE_EXCEEDED", "The request took too long.", SAME_KEY},
+}
+-- What a Python service says when a text is not UTF-8: the transcoder does not look.
+local NOT_TEXT = "google.protobuf.message.DecodeError"
+local CRASHED = {500, "INTERNAL", "Something went wrong.", "Try again; if it goes on, report the request_id."}
+
+-- What the transcoder calls the types of fields.
+local TYPES = {
+  BOOL = "true or false", STRING = "text", BYTES = "base64", ENUM = "one of its names",
+  DOUBLE = "a number", FLOAT = "a number",
+}
+
+local function remember(handle, key, value)
+  handle:streamInfo():dynamicMetadata():set(OWN, key, value)
+end
+
+local function request_id(handle)
+  return (handle:streamInfo():dynamicMetadata():get(OWN) or {}).request_id or ""
+end
+
+-- Ids end in logs and in JSON: letters, digits and little else, and not too many.
+local function clean_id(handle, headers)
+  local given = headers:get("x-request-id") or ""
+  local clean = given:gsub("[^%w%-_.:]", ""):sub(1, 128)
+  if clean == "" then clean = string.format("%d-%06d", os.time(), math.random(0, 999999)) end
+  if clean ~= given then headers:replace("x-request-id", clean) end
+  remember(handle, "request_id", clean)
+end
+
+local function prefer_bearer(headers)
+  local scheme, token = (headers:get("authorization") or ""):match("^%s*(%a+)%s+(%S+)%s*$")
+  if not scheme or scheme:lower() ~= "bearer" then return end
+  headers:replace("authorization", "Bearer " .. token)
+  -- Every token of a request would have to be good; a forgotten cookie must not spoil this one.
+  headers:remove("cookie")
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  clean_id(handle, headers)
+  prefer_bearer(headers)
+  -- The transcoder would let native gRPC through as it is, past the HTTP rules.
+  if (headers:get("content-type") or ""):lower():find("^application/grpc") then
+    handle:respond({[":status"] = "404"}, "")
+  end
+end
+
+local function error_json(handle, code, message, action)
+  return string.format(
+    '{"error":"%s","message":"%s","action":"%s","detail":"%s","request_id":"%s"}',
+    code, message, action, message, request_id(handle))
+end
+
+-- The service's own error: everything of the ApiError but its last field, which is the status.
+local function own_error(body)
+  local _, last = body:find(API_ERROR, 1, true)
+  if not last then return nil end
+  local json, status = ("{" .. body:sub(last + 1, -3)):match('^(.*),"httpStatus":(%d+)}$')
+  if not status then return nil end
+  return json .. "}", status, body:match('"retryDelay":"(%d+)')
+end
+
+-- The transcoder's words name our types; say which field it was, and no more.
+local function parse_error(body)
+  local unknown = body:match('^Could not find field "([%w_.]+)"')
+  if unknown then return "The parameter " .. unknown .. " is not known." end
+  local field, kind = body:match("^([%w_.%[%]]+): invalid value .* for type TYPE_(%u+)")
+  if field then return field .. ": must be " .. (TYPES[kind] or "a whole number") .. "." end
+  if body:find("Root element", 1, true) then return "The body must be a JSON object." end
+  if body:find("invalid value", 1, true) or body:find("Proto field", 1, true) then
+    return "A value in the body has the wrong type."
+  end
+  return "The body is not valid JSON."
+end
+
+local function shaped(handle, body)
+  local headers = handle:headers()
+  local json, status, retry_after = own_error(body)
+  if json then return json, status, retry_after end
+  local sentence = headers:get("x-parse-error") and parse_error(body)
+  if body:sub(1, 10) == '{"code":2,' and body:find(NOT_TEXT, 1, true) then
+    sentence = "The request contains text that is not UTF-8."
+  end
+  if sentence then
+    return error_json(handle, "INVALID_REQUEST", sentence, "Correct the request and send it again."), "400"
+  end
+  if body:sub(1, 8) == '{"code":' then
+    local found = GRPC[headers:get(":status")] or CRASHED
+    local seconds = found[1] == 503 and "2" or nil
+    return error_json(handle, found[2], found[3], found[4]), tostring(found[1]), seconds
+  end
+  return nil
+end
+
+local function shape_error(handle)
+  local buffer = handle:body(true)
+  local body = buffer:getBytes(0, buffer:length())
+  local json, status, retry_after = shaped(handle, body)
+  remember(handle, "error", (json or body):match('"error":"([%u%d_]+)"') or "")
+  -- Fetched after body(), which waits: what was fetched before is gone.
+  local headers = handle:headers()
+  headers:remove("x-parse-error")
+  if not json then return end
+  headers:replace(":status", status)
+  headers:replace("content-type", "application/json")
+  if retry_after then headers:replace("retry-after", retry_after) end
+  buffer:setBytes(json)
+end
+
+-- Envoy's names for the rate limit become those of the IETF draft. Buckets fill steadily, in a minute.
+local function rate_limit(headers)
+  local limit = tonumber((headers:get("x-ratelimit-limit") or ""):match("%d+"))
+  local left = tonumber(headers:get("x-ratelimit-remaining") or "")
+  for _, name in ipairs({"limit", "remaining", "reset"}) do headers:remove("x-ratelimit-" .. name) end
+  if not limit or not left then return end
+  local seconds = math.ceil((limit - left) * 60 / limit)
+  headers:replace("ratelimit-policy", string.format('"minute";q=%d;w=60', limit))
+  headers:replace("ratelimit", string.format('"minute";r=%d;t=%d', left, seconds))
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  rate_limit(headers)
+  -- Already refused; all it says is in its grpc-status.
+  if headers:get("content-type") == "application/grpc" then return end
+  for _, name in ipairs({"status", "message", "status-details-bin", "accept-encoding"}) do
+    headers:remove("grpc-" .. name)
+  end
+  local status = headers:get("x-http-status") or ""
+  headers:remove("x-http-status")
+  if status:find("^2%d%d$") and headers:get(":status") == "200" then headers:replace(":status", status) end
+  -- Good answers may be streams: their bodies are never touched.
+  if tonumber(headers:get(":status")) >= 400 then shape_error(handle) end
+end

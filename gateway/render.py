@@ -1,0 +1,70 @@
+"""Writes the gateway's Envoy configuration from the contracts and its settings.
+
+`python -m gateway.render --settings settings.json --out envoy.yaml`
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from gateway.limits import buckets, rate_limits
+from gateway.replies import local_reply_config
+from gateway.routes import DEFAULT_BODY_KIB, Route, read_routes
+from gateway.settings import SERVICES, GatewaySettings, Limits, load_settings
+from gateway.table import markdown
+from gateway.virtual_host import transcoder, virtual_host
+
+__all__ = ["GatewaySettings", "Limits", "load_settings", "render"]
+
+HERE = Path(__file__).parent
+
+
+def render(settings: GatewaySettings) -> str:
+    """The whole configuration as YAML. The same contracts and settings give the same text."""
+    routes = read_routes(Path(settings.descriptors))
+    # Not autoescaped: this writes YAML, and every value goes through `tojson`.
+    templates = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)  # noqa: S701
+    return templates.get_template("envoy.yaml.j2").render(
+        settings=settings,
+        upstreams=[_upstream(name, settings.upstreams[name]) for name in SERVICES],
+        virtual_host=virtual_host(routes, settings),
+        rate_limits=rate_limits(),
+        buckets=buckets(settings.limits) if settings.limits else [],
+        transcoder=_transcoder(routes, settings),
+        local_replies=local_reply_config(),
+        lua=(HERE / "edge.lua").read_text(),
+    )
+
+
+def _transcoder(routes: list[Route], settings: GatewaySettings) -> dict[str, Any]:
+    services = {route.service_name for route in routes}
+    return transcoder(settings.descriptors, services, DEFAULT_BODY_KIB)
+
+
+def _upstream(name: str, address: str) -> dict[str, Any]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"the upstream of {name} is not host:port: {address!r}")
+    return {"name": name, "host": host.strip("[]"), "port": int(port)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes the gateway's configuration.")
+    parser.add_argument("--settings", type=Path, help="a JSON file with GatewaySettings")
+    parser.add_argument("--out", type=Path, help="where the configuration goes")
+    parser.add_argument("--routes", action="store_true", help="print the route table as Markdown instead")
+    parser.add_argument("--descriptors", type=Path, default=Path("gen/edge.pb"))
+    asked = parser.parse_args()
+    if asked.routes:
+        sys.stdout.write(markdown(read_routes(asked.descriptors)))
+    elif asked.settings and asked.out:
+        asked.out.write_text(render(load_settings(asked.settings)))
+    else:
+        parser.error("give --settings and --out, or --routes")
+
+
+if __name__ == "__main__":
+    main()

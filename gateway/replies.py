@@ -1,0 +1,180 @@
+"""The gateway's own refusals, in the same shape as the services' errors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+TYPES = "type.googleapis.com/envoy.extensions."
+REQUEST = "%STREAM_ID%"
+# Requests that were refused before they had an id; the access log knows the connection.
+CONNECTION = "connection-%CONNECTION_ID%"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The first whose status and code details fit shapes the answer.
+
+    `details` is looked for in Envoy's code details; empty fits all. `answer` is the status the
+    client sees, when not the same.
+    """
+
+    status: int
+    error: str
+    message: str
+    action: str
+    details: str = ""
+    answer: int = 0
+    retry_after_seconds: int = 0
+    request_id: str = REQUEST
+
+
+# The route table's sentence about a path that is none of its routes.
+MISS = "%METADATA(ROUTE:newvisions:miss)%"
+LOG_IN = "Log in (POST /v1/auth/login) and send the access token as a bearer token or cookie."
+
+REPLIES = (
+    Reply(
+        400,
+        "INVALID_REQUEST",
+        "The request is not well-formed HTTP.",
+        "Correct the request and send it again.",
+        request_id=CONNECTION,
+    ),
+    Reply(
+        401,
+        "AUTH_UNAVAILABLE",
+        "Sign-in cannot be checked right now.",
+        "Try again in a few seconds; the token need not be renewed.",
+        details="Jwks_remote_fetch_is_failed",
+        answer=503,
+        retry_after_seconds=2,
+    ),
+    Reply(401, "UNAUTHENTICATED", "This route needs an access token.", LOG_IN, details="Jwt_is_missing"),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
+        "The access token has expired.",
+        "Renew it (POST /v1/auth/refresh) or log in again.",
+        details="Jwt_is_expired",
+    ),
+    Reply(401, "UNAUTHENTICATED", "The access token is not valid.", LOG_IN),
+    Reply(
+        403,
+        "UNAUTHENTICATED",
+        "The access token was made for another audience.",
+        LOG_IN,
+        details="jwt_authn_access_denied",
+        answer=401,
+    ),
+    Reply(
+        404,
+        "ROUTE_NOT_FOUND",
+        "Native gRPC is not spoken here.",
+        "Call the HTTP routes, which begin with /v1.",
+        details="lua_response",
+    ),
+    Reply(404, "ROUTE_NOT_FOUND", MISS, "Check the path and the method; the paths begin with /v1."),
+    Reply(408, "DEADLINE_EXCEEDED", "The request took too long to arrive.", "Send it again.", answer=504),
+    Reply(413, "TOO_LARGE", "The body is larger than this route takes.", "Send a smaller body."),
+    Reply(
+        431,
+        "TOO_LARGE",
+        "The headers are too large.",
+        "Send fewer or smaller headers.",
+        answer=413,
+        request_id=CONNECTION,
+    ),
+    Reply(
+        429,
+        "TOO_MANY_REQUESTS",
+        "There were too many requests.",
+        "Wait for the seconds named in Retry-After, then go on more slowly.",
+    ),
+    Reply(
+        502,
+        "SERVICE_UNAVAILABLE",
+        "The answer of a service could not be understood.",
+        "Try again in a few seconds.",
+        retry_after_seconds=2,
+    ),
+    Reply(
+        503,
+        "SERVICE_UNAVAILABLE",
+        "The service cannot be reached right now.",
+        "Try again in a few seconds.",
+        retry_after_seconds=2,
+    ),
+    Reply(
+        504,
+        "DEADLINE_EXCEEDED",
+        "The request took too long.",
+        "Try again; send the same Idempotency-Key to get the same result.",
+    ),
+)
+
+ANYTHING_ELSE = Reply(
+    0, "INTERNAL", "Something went wrong.", "Try again; if it goes on, report the request_id."
+)
+
+
+def local_reply_config() -> dict[str, Any]:
+    mappers = [_healthy(), _parse_error(), *(_mapper(reply) for reply in REPLIES)]
+    return {"mappers": mappers, "body_format": _body(ANYTHING_ELSE)}
+
+
+def _healthy() -> dict[str, Any]:
+    body = {"json_format": {"status": "ok"}, "content_type": "application/json"}
+    return {"filter": _filter(200), "body_format_override": body}
+
+
+def _parse_error() -> dict[str, Any]:
+    """The transcoder's own words, for edge.lua to make a sentence of that names none of our types."""
+    return {
+        "filter": _filter(400, "grpc_json_transcode_failure"),
+        "headers_to_add": [_header("x-parse-error", "yes")],
+        "body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
+    }
+
+
+def _mapper(reply: Reply) -> dict[str, Any]:
+    mapper: dict[str, Any] = {
+        "filter": _filter(reply.status, reply.details),
+        "body_format_override": _body(reply),
+    }
+    if reply.answer:
+        mapper["status_code"] = reply.answer
+    headers = [_header("retry-after", str(reply.retry_after_seconds))] if reply.retry_after_seconds else []
+    if reply.request_id is not REQUEST:
+        headers.append(_header("x-request-id", reply.request_id))
+    if headers:
+        mapper["headers_to_add"] = headers
+    return mapper
+
+
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _body(reply: Reply) -> dict[str, Any]:
+    body = {
+        "error": reply.error,
+        "message": reply.message,
+        "action": reply.action,
+        "detail": reply.message,
+        "request_id": reply.request_id,
+    }
+    return {"json_format": body, "content_type": "application/json"}
+
+
+def _filter(status: int, details: str = "") -> dict[str, Any]:
+    expression = f"response.code == {status}"
+    if details:
+        expression += f" && response.code_details.contains('{details}')"
+    return {
+        "extension_filter": {
+            "name": "cel",
+            "typed_config": {
+                "@type": f"{TYPES}access_loggers.filters.cel.v3.ExpressionFilter",
+                "expression": expression,
+            },
+        }
+    }

@@ -1,0 +1,69 @@
+"""What differs between one gateway and another."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SERVICES = ("auth", "voice", "content", "synthesis", "perform")
+# The longest path a Unix socket may have on Linux, less the closing zero.
+_MAX_SOCKET_PATH = 107
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Calls a minute; `address` bounds one address over all routes, above what it may do on each."""
+
+    reads: int = 300
+    costly: int = 60
+    guessable: int = 30
+    address: int = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """`upstreams` names host:port for each of the five services; several may share one process."""
+
+    upstreams: Mapping[str, str]
+    # A Unix socket, mode 0600: the only way to the admin interface.
+    admin_socket: str
+    listen_host: str = "0.0.0.0"
+    listen_port: int = 8080
+    descriptors: str = "gen/edge.pb"
+    cors_origins: tuple[str, ...] = ()
+    # None switches rate limits off.
+    limits: Limits | None = field(default_factory=Limits)
+    cookie_name: str = "newvisions_session"
+    issuer: str = "newvisions"
+    audience: str = "newvisions"
+    # Empty for standard output.
+    access_log: str = ""
+    # Proxies in front of this gateway whose X-Forwarded-For is believed.
+    trusted_proxies: int = 0
+    # Requests one service works on at once before the gateway answers 503.
+    max_requests: int = 200
+    max_connections: int = 20_000
+
+    def __post_init__(self) -> None:
+        missing = sorted(set(SERVICES) - set(self.upstreams))
+        if missing:
+            raise ValueError(f"no upstream for {', '.join(missing)}")
+        if len(self.jwks_socket) > _MAX_SOCKET_PATH:
+            raise ValueError(f"socket path too long for the system: {self.jwks_socket}")
+
+    @property
+    def jwks_socket(self) -> str:
+        """Where the gateway reaches its own transcoder for the public keys; also mode 0600."""
+        return f"{self.admin_socket}.jwks"
+
+
+def load_settings(path: Path) -> GatewaySettings:
+    """Raises ValueError for names that are none of the settings."""
+    given: dict[str, Any] = json.loads(path.read_text())
+    unknown = sorted(set(given) - {known.name for known in fields(GatewaySettings)})
+    if unknown:
+        raise ValueError(f"unknown settings: {', '.join(unknown)}")
+    if given.get("limits") is not None:
+        given["limits"] = Limits(**given["limits"])
+    return GatewaySettings(**{**given, "cors_origins": tuple(given.get("cors_origins", ()))})

@@ -1,0 +1,140 @@
+"""The routes as Envoy wants them: one matcher for each rule, then a sentence for each miss."""
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from gateway.limits import pace_of
+from gateway.routes import DEFAULT_BODY_KIB, Route, path_order, path_regex
+from gateway.settings import GatewaySettings
+
+TYPES = "type.googleapis.com/envoy.extensions."
+JWT = "envoy.filters.http.jwt_authn"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+# The service answers by its own deadline; this is for one that does not.
+GRACE_SECONDS = 0.25
+# A stream that sends nothing for this long is broken.
+STREAM_IDLE_SECONDS = 20.0
+EXPOSED = (
+    "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
+    "content-disposition, recording-id, voice-note-text, voice-source, expected-duration-seconds"
+)
+
+
+def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, Any]:
+    host: dict[str, Any] = {
+        "name": "newvisions",
+        "domains": ["*"],
+        "routes": [
+            *(_forward(route, settings) for route in routes),
+            *_wrong_methods(routes),
+            _miss("unknown", {"prefix": "/"}, "There is no such route."),
+        ],
+        # Tokens stop here: services trust what was verified, not what was sent.
+        "request_headers_to_remove": ["authorization", "cookie"],
+    }
+    if settings.cors_origins:
+        host["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors(settings.cors_origins)}
+    return host
+
+
+def transcoder(descriptors: str, services: Iterable[str], max_body_kib: int) -> dict[str, Any]:
+    return {
+        "@type": f"{TYPES}filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": str(Path(descriptors).resolve()),
+        "services": sorted(set(services)),
+        # The routes are those of the HTTP rules, not of the gRPC methods behind them.
+        "match_incoming_request_route": True,
+        "convert_grpc_status": True,
+        "print_options": {"always_print_primitive_fields": True},
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+        },
+        "max_request_body_size": max_body_kib * 1024,
+    }
+
+
+def _forward(route: Route, settings: GatewaySettings) -> dict[str, Any]:
+    milliseconds = round(route.deadline_seconds * 1000)
+    timeout = route.deadline_seconds + GRACE_SECONDS
+    idle = STREAM_IDLE_SECONDS if route.streams else timeout + 1
+    action: dict[str, Any] = {
+        "cluster": route.service,
+        "timeout": f"{timeout}s",
+        "idle_timeout": f"{idle}s",
+        "retry_policy": _retries(route),
+    }
+    forward: dict[str, Any] = {
+        "name": f"{route.method} {route.template}",
+        "metadata": {"filter_metadata": pace_of(route)},
+        "match": _match(route.template, route.method),
+        "route": action,
+        "request_headers_to_add": [_header("grpc-timeout", f"{milliseconds}m")],
+    }
+    if own := _filters_of(route, settings):
+        forward["typed_per_filter_config"] = own
+    return forward
+
+
+def _filters_of(route: Route, settings: GatewaySettings) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    if route.needs_token:
+        own[JWT] = {
+            "@type": f"{TYPES}filters.http.jwt_authn.v3.PerRouteConfig",
+            "requirement_name": "signed_in",
+        }
+    if route.max_body_kib != DEFAULT_BODY_KIB:
+        own[TRANSCODER] = transcoder(settings.descriptors, [route.service_name], route.max_body_kib)
+    return own
+
+
+def _match(template: str, method: str = "") -> dict[str, Any]:
+    match: dict[str, Any] = (
+        {"safe_regex": {"regex": path_regex(template)}} if "{" in template else {"path": template}
+    )
+    if method:
+        match["headers"] = [{"name": ":method", "string_match": {"exact": method}}]
+    return match
+
+
+def _retries(route: Route) -> dict[str, Any]:
+    """Reads may be asked twice; everything else only when the first never left the gateway."""
+    never_sent = "connect-failure,refused-stream"
+    again = f"{never_sent},reset-before-request,unavailable" if route.reads_only else never_sent
+    return {"retry_on": again, "num_retries": 1}
+
+
+def _wrong_methods(routes: list[Route]) -> Iterator[dict[str, Any]]:
+    known = sorted(routes, key=lambda route: path_order(route.template))
+    for template, group in groupby(known, key=lambda route: route.template):
+        methods = sorted({route.method for route in group})
+        sentence = f"{template} answers to {' and '.join(methods)} only."
+        yield _miss(f"wrong method {template}", _match(template), sentence)
+
+
+def _miss(name: str, match: dict[str, Any], sentence: str) -> dict[str, Any]:
+    """A route that the transcoder refuses. It is one all the same, for CORS and rate limits to see."""
+    return {
+        "name": name,
+        "match": match,
+        "metadata": {"filter_metadata": {"newvisions": {"miss": sentence}}},
+        "route": {"cluster": "nowhere"},
+    }
+
+
+def _cors(origins: Iterable[str]) -> dict[str, Any]:
+    return {
+        "@type": f"{TYPES}filters.http.cors.v3.CorsPolicy",
+        "allow_origin_string_match": [{"exact": origin} for origin in origins],
+        "allow_methods": "GET, POST, PUT, PATCH, DELETE",
+        "allow_headers": "authorization, content-type, idempotency-key, range, x-request-id",
+        "expose_headers": EXPOSED,
+        "max_age": "600",
+        "allow_credentials": True,
+    }
+
+
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}

@@ -1,0 +1,32 @@
+"""Builds the auth service, serves it, closes it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from newvisions.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
+from services.auth.composition import build, clock
+from services.auth.rpc import AuthServicer
+from services.auth.settings import Settings
+from services.auth.sweeper import sweep
+from services.kernel.client import Channels
+from services.kernel.server import Handlers, ServerSettings, serve
+
+
+@asynccontextmanager
+async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
+    settings = Settings()  # type: ignore[call-arg] - the environment gives the arguments
+    async with build(settings) as built:
+        servicer = AuthServicer(built.ask, clock)
+        add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        sweeping = asyncio.create_task(sweep(built, settings.sweep_seconds), name="auth-sweeper")
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeping
+
+
+if __name__ == "__main__":
+    asyncio.run(serve({"auth": open_service}, ServerSettings()))

@@ -1,0 +1,1 @@
+"""What is true of accounts, sessions, settings and credits, whoever asks."""

@@ -1,0 +1,55 @@
+"""Everything this service keeps, in its own database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pymongo import AsyncMongoClient
+
+from services.auth.mongo.codes import MongoCodes
+from services.auth.mongo.collection import Collection, Document
+from services.auth.mongo.keys import MongoKeys
+from services.auth.mongo.ledger import MongoLedger
+from services.auth.mongo.sessions import MongoSessions
+from services.auth.mongo.users import MongoUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    users: MongoUsers
+    codes: MongoCodes
+    sessions: MongoSessions
+    keys: MongoKeys
+    ledger: MongoLedger
+
+
+@asynccontextmanager
+async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Database]:
+    """Connected, with all indexes there. Raises StorageUnavailable."""
+    client: AsyncMongoClient[Document] = AsyncMongoClient(
+        url,
+        tz_aware=True,
+        uuidRepresentation="standard",
+        maxPoolSize=pool_size,
+        serverSelectionTimeoutMS=3000,
+        connectTimeoutMS=3000,
+        socketTimeoutMS=5000,
+    )
+    turns = asyncio.Semaphore(pool_size)
+
+    def collection(called: str) -> Collection:
+        return Collection(client[name][called], turns)
+
+    async with client:
+        database = Database(
+            MongoUsers(collection("users")),
+            MongoCodes(collection("activation_codes")),
+            MongoSessions(collection("sessions")),
+            MongoKeys(collection("signing_keys")),
+            MongoLedger(collection("credit_months"), collection("credit_entries")),
+        )
+        await database.users.prepare()
+        await database.sessions.prepare()
+        await database.ledger.prepare()
+        yield database

@@ -1,0 +1,126 @@
+"""Sessions: opening one, keeping it alive, ending it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+
+from services.auth.domain.accounts import User
+from services.auth.domain.errors import CredentialsInvalid, RefreshTokenInvalid
+from services.auth.domain.sessions import Presented, RefreshToken, Session, judge
+from services.auth.ports import AccessTokens, Passwords, RefreshTokens, Sessions, Users
+
+log = structlog.get_logger()
+
+LOGINS = Counter("newvisions_auth_logins_total", "Logins, by outcome.", ["outcome"])
+REFRESHES = Counter("newvisions_auth_refreshes_total", "Refresh tokens presented, by outcome.", ["outcome"])
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    access: str
+    refresh: str
+    expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    access: timedelta
+    session: timedelta
+    refresh_grace: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMakers:
+    access: AccessTokens
+    refresh: RefreshTokens
+    lives: Lifetimes
+
+
+class Logins:
+    def __init__(
+        self,
+        users: Users,
+        sessions: Sessions,
+        passwords: Passwords,
+        makers: TokenMakers,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._users = users
+        self._sessions = sessions
+        self._passwords = passwords
+        self._makers = makers
+        self._new_id = new_id
+
+    async def login(self, name: str, password: str, now: datetime) -> tuple[User, Tokens]:
+        """Unknown, disabled and mistyped fail alike, in text and in time."""
+        user = await self._users.named(name)
+        verdict = await self._passwords.verify(password, user.password_hash if user else None)
+        if user is None or not verdict.matches or user.disabled:
+            LOGINS.labels("failed").inc()
+            log.info("login_failed", login_user_id=user.user_id if user else "")
+            raise CredentialsInvalid("The username or the password is wrong.")
+        if verdict.outdated and user.password_hash is not None:
+            fresh = await self._passwords.hash(password)
+            await self._users.replace_hash(user.user_id, user.password_hash, fresh)
+        session, token = await self.open_session(user, now, self._makers.lives.session)
+        LOGINS.labels("succeeded").inc()
+        log.info("user_logged_in", login_user_id=user.user_id, session_id=session.session_id)
+        return user, self._tokens(user, session, token, now)
+
+    async def open_session(self, user: User, now: datetime, lives: timedelta) -> tuple[Session, RefreshToken]:
+        session_id = str(self._new_id())
+        token = self._makers.refresh.first(session_id)
+        session = Session(session_id, user.user_id, now, now + lives, token.digest)
+        await self._sessions.add(session)
+        return session, token
+
+    async def refresh(self, text: str, now: datetime) -> Tokens:
+        """Trade a token for the next pair; its second use ends the whole family.
+
+        Within the grace, the second use gives the same successor once more.
+        """
+        token = self._makers.refresh.read(text)
+        successor = self._makers.refresh.successor(token)
+        session = await self._advanced(token, successor, now)
+        user = await self._users.get(session.user_id)
+        if user.disabled:
+            REFRESHES.labels("refused").inc()
+            raise RefreshTokenInvalid("The session has ended.")
+        REFRESHES.labels("succeeded").inc()
+        return self._tokens(user, session, successor, now)
+
+    async def _advanced(self, token: RefreshToken, successor: RefreshToken, now: datetime) -> Session:
+        # A second look when another request with the same token was faster.
+        for _ in range(2):
+            session = await self._sessions.get(token.session_id)
+            if session is None:
+                break
+            match judge(session, token.digest, now, self._makers.lives.refresh_grace):
+                case Presented.CURRENT:
+                    if await self._sessions.rotate(session.session_id, token.digest, successor.digest, now):
+                        return session
+                case Presented.JUST_ROTATED:
+                    return session
+                case Presented.REUSED:
+                    await self._sessions.revoke(session.session_id, "refresh_token_reused", now)
+                    log.warning("refresh_token_reused", session_id=session.session_id)
+                    REFRESHES.labels("reused").inc()
+                    raise RefreshTokenInvalid("The refresh token was used before; the session has ended.")
+                case Presented.ENDED:
+                    break
+        REFRESHES.labels("refused").inc()
+        raise RefreshTokenInvalid("The session has ended.")
+
+    def _tokens(self, user: User, session: Session, refresh: RefreshToken, now: datetime) -> Tokens:
+        # No access token outlives its session.
+        lives = min(self._makers.lives.access, session.expires_at - now)
+        access = self._makers.access.mint(user, session.session_id, now, lives)
+        return Tokens(access, refresh.text, int(lives.total_seconds()))
+
+    async def logout(self, session_id: str, now: datetime) -> None:
+        if await self._sessions.revoke(session_id, "logout", now):
+            log.info("session_ended", session_id=session_id)

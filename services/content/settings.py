@@ -1,0 +1,58 @@
+"""Content's environment variables."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, HttpUrl, RedisDsn, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ModelName = Literal["gemini", "openai", "offline"]
+
+
+class Settings(BaseSettings):
+    """Read once in `__main__`, from CONTENT_* variables."""
+
+    model_config = SettingsConfigDict(env_prefix="CONTENT_", frozen=True)
+
+    valkey_url: RedisDsn
+    # A lost memory of recent notes must not be felt, so waiting for it is short.
+    valkey_seconds: float = Field(default=0.25, gt=0, le=5)
+    # Asked from left to right; those that are not switched on below are left out.
+    model_order: Annotated[tuple[ModelName, ...], NoDecode] = ("gemini", "openai", "offline")
+    # One attempt; a note may take three. The shipped client gives up on a performance after 20 s.
+    model_seconds: float = Field(default=3, gt=0, le=10)
+
+    # Gemini is switched on by a key: in a file, or here.
+    gemini_api_key: SecretStr = SecretStr("")
+    gemini_api_key_file: Path | None = None
+    gemini_base_url: HttpUrl = HttpUrl("https://generativelanguage.googleapis.com")
+    gemini_model: str = Field(default="gemini-2.5-flash-lite", pattern=r"^[\w.-]+$")
+
+    # An OpenAI-compatible server is switched on by its URL, which ends in /v1 for most; a key is optional.
+    openai_base_url: HttpUrl | None = None
+    openai_api_key: SecretStr = SecretStr("")
+    openai_api_key_file: Path | None = None
+    openai_model: str = Field(default="", max_length=200)
+
+    @field_validator("model_order", mode="before")
+    @classmethod
+    def _from_commas(cls, given: object) -> object:
+        return tuple(name.strip() for name in given.split(",")) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _openai_model_is_named(self) -> "Settings":
+        if self.openai_base_url and not self.openai_model:
+            raise ValueError("CONTENT_OPENAI_MODEL must name the model to ask at CONTENT_OPENAI_BASE_URL")
+        return self
+
+    @property
+    def gemini_key(self) -> str:
+        return _key(self.gemini_api_key, self.gemini_api_key_file)
+
+    @property
+    def openai_key(self) -> str:
+        return _key(self.openai_api_key, self.openai_api_key_file)
+
+
+def _key(given: SecretStr, file: Path | None) -> str:
+    return file.read_text(encoding="utf-8").strip() if file else given.get_secret_value()

@@ -1,0 +1,108 @@
+"""Builds the perform service, serves it, closes it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pymongo import AsyncMongoClient
+
+from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceServicer_to_server
+from services.kernel.client import Channels
+from services.kernel.server import Handlers, ServerSettings, serve
+from services.perform.background import Background
+from services.perform.blobs import StoredBlobs
+from services.perform.domain import Patience
+from services.perform.mongo import MongoPerformances
+from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
+from services.perform.performing import Performing
+from services.perform.ports import Ports
+from services.perform.readiness import Readiness, serving
+from services.perform.recordings import Archive
+from services.perform.rpc import PerformServicer
+from services.perform.settings import Settings
+from services.perform.steps import Story
+from services.perform.sweeper import Sweeper
+
+
+@asynccontextmanager
+async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
+    settings = Settings()  # type: ignore[call-arg]
+    async with AsyncExitStack() as stack:
+        performances = await _performances(settings, stack)
+        ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
+        ports = _ports(settings, performances, ways)
+        patience = _patience(settings)
+        story = Story(ports, patience, _now)
+        background = await stack.enter_async_context(Background(settings.stop_seconds))
+        servicer = PerformServicer(
+            Performing(ports, story, background, patience, _now),
+            Archive(ports, patience, _now),
+            Readiness({"database": performances.ping, **{name: serving(way) for name, way in ways.items()}}),
+            settings.join_seconds,
+        )
+        add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        sweeper = Sweeper(ports, story, patience, _now)
+        async with _sweeping(sweeper, settings.sweep_interval_seconds):
+            yield
+
+
+_PEERS = ("auth", "voice", "content", "synthesis")
+
+
+def _now() -> datetime:
+    """In milliseconds, as the database keeps moments."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+async def _performances(settings: Settings, stack: AsyncExitStack) -> MongoPerformances:
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        str(settings.mongo_url),
+        tz_aware=True,
+        uuidRepresentation="standard",
+        maxPoolSize=settings.mongo_connections,
+        serverSelectionTimeoutMS=3000,
+        connectTimeoutMS=3000,
+        socketTimeoutMS=10_000,
+    )
+    await stack.enter_async_context(client)
+    performances = MongoPerformances(client, settings.mongo_database, settings.mongo_connections)
+    await performances.prepare()
+    return performances
+
+
+def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, Any]) -> Ports:
+    return Ports(
+        credits=AuthCredits(ways["auth"], settings.auth_seconds),
+        voices=VoiceLeases(ways["voice"], settings.lease_seconds, settings.voice_seconds),
+        notes=ContentNotes(ways["content"], settings.content_seconds),
+        speech=SynthesisSpeech(ways["synthesis"], settings.synthesis_seconds),
+        blobs=StoredBlobs(settings.blob_url),
+        performances=performances,
+        recordings=performances,
+    )
+
+
+def _patience(settings: Settings) -> Patience:
+    return Patience(
+        performance=timedelta(seconds=settings.performance_seconds),
+        sweep=timedelta(seconds=settings.sweep_margin_seconds),
+        key=timedelta(hours=settings.key_hours),
+    )
+
+
+@asynccontextmanager
+async def _sweeping(sweeper: Sweeper, interval_seconds: float) -> AsyncIterator[None]:
+    task = asyncio.create_task(sweeper.keep_sweeping(interval_seconds))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+if __name__ == "__main__":
+    asyncio.run(serve({"perform": open_service}, ServerSettings()))

@@ -1,0 +1,58 @@
+"""Recordings' audio in files, S3, GCS or Azure, chosen by URL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from services.perform.errors import RecordingNotFound, StorageUnavailable
+from services.perform.filing import Span
+
+log = structlog.get_logger()
+
+
+class StoredBlobs:
+    """Writes are whole or nothing: files are renamed into place, object stores do it by themselves."""
+
+    def __init__(self, url: str) -> None:
+        self._store: Any = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+
+    async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
+        with _reachable():
+            await obstore.put_async(self._store, _path(user_id, recording_id), audio)
+
+    async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
+        path = _path(user_id, recording_id)
+        with _reachable():
+            if part is not None:
+                return bytes(await obstore.get_range_async(self._store, path, start=part.start, end=part.end))
+            found = await obstore.get_async(self._store, path)
+            return bytes(await found.bytes_async())
+
+    async def delete(self, user_id: str, recording_id: UUID) -> None:
+        try:
+            with _reachable():
+                await obstore.delete_async(self._store, _path(user_id, recording_id))
+        except RecordingNotFound:
+            log.debug("blob_absent", recording_id=str(recording_id))
+
+
+def _path(user_id: str, recording_id: UUID) -> str:
+    return f"recordings/{quote(user_id, safe='')}/{recording_id}.mp3"
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise RecordingNotFound("The audio of this recording is gone.") from error
+    except (BaseError, OSError) as error:
+        log.error("blob_store_failed", cause=type(error).__name__)
+        raise StorageUnavailable("The store for recordings cannot be reached right now.") from error

@@ -1,0 +1,260 @@
+"""What is true of performances and recordings, whoever asks."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import TypeVar
+from uuid import UUID
+
+import regex  # type: ignore[import-untyped]
+
+from services.kernel.errors import ServiceError
+from services.perform.errors import (
+    DateNotReal,
+    KeyNotPrintable,
+    ValueTooLong,
+    remembered,
+)
+
+T = TypeVar("T")
+
+# The rules for notes allow so many characters, as people count them.
+LONGEST_NOTE = 120
+LONGEST_VALUE, LONGEST_VALUE_OF_SHIPPED_CLIENT = 200, 500
+# A calm voice; only for the header that comes before the audio is made.
+_CHARACTERS_PER_SECOND = 14.0
+_LANGUAGE_NAMES = {"english": "en", "spanish": "es"}
+# What a phone calls a recording that nobody has named.
+_UNNAMED = {"en": "New Recording", "es": "Nueva grabación"}
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Phase(StrEnum):
+    """What is left to do if the process dies now."""
+
+    # Not kept yet: undo every step that has an undo.
+    DOING = "doing"
+    UNDOING = "undoing"
+    # Kept: settle and release.
+    KEEPING = "keeping"
+    # Hidden by its owner: remove the audio.
+    ERASING = "erasing"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Settings for one performance; None means "as in the user's settings"."""
+
+    voice_language: str | None = None
+    voice_stability: int | None = None
+    voice_similarity: int | None = None
+    background_sound: bool | None = None
+    background_volume: int | None = None
+    voice_note_name: str | None = None
+    voice_note_date: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a caller asks for."""
+
+    routine_type: str
+    value: str
+    override: Override
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests, whatever route they came by."""
+        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def longest_text(self) -> int:
+        """An upper bound for the length of the note, in the characters that are charged."""
+        return LONGEST_NOTE + len(self.value) - len(regex.findall(r"\X", self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """The user's own settings, as far as they matter here."""
+
+    voice_language: str
+    voice_stability: int
+    voice_similarity: int
+    background_sound: bool
+    background_volume: int
+    voice_note_name: str
+    voice_note_date: str
+    voice_note_name_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one performance sounds, and how its recording is filed."""
+
+    language: str
+    stability: int
+    similarity: int
+    # None: the voice alone.
+    background_volume: int | None
+    title: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedVoice:
+    engine: str
+    engine_voice_id: str
+    profile: bytes
+    # provider_voice_id or local_clone.
+    source: str
+    sample_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the speech service says of audio that is whole."""
+
+    duration_seconds: float
+    waveform: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a succeeded performance leaves, under the same id."""
+
+    recording_id: UUID
+    user_id: str
+    title: str
+    date: str
+    created_at: datetime
+    duration_seconds: float
+    size_bytes: int
+    routine_type: str
+    text: str
+    voice_source: str
+    sample_hash: str
+    leased_at: datetime
+    engine: str
+    waveform: tuple[int, ...]
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a performance cost, and where that leaves its user."""
+
+    credits: int
+    char_count: int
+    monthly_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no recording; enough to tell it again."""
+
+    kind: int
+    reason: str
+    message: str
+    action: str = ""
+    retry_after_seconds: int = 0
+
+    @classmethod
+    def of(cls, error: ServiceError) -> "Failure":
+        return cls(error.kind.value, error.reason, error.message, error.action, error.retry_after_seconds)
+
+    def as_error(self) -> ServiceError:
+        return remembered(self.kind, self.reason, self.action, self.retry_after_seconds)(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One request and its one outcome."""
+
+    performance_id: UUID
+    user_id: str
+    # The client's Idempotency-Key; empty without one.
+    key: str
+    fingerprint: str
+    created_at: datetime
+    state: State
+    phase: Phase
+    # From then on a sweeper may take over; None when nothing is left to do.
+    due_at: datetime | None
+    recording: Recording | None = None
+    charge: Charge | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take, and how long they are remembered."""
+
+    # From the claim to the kept recording.
+    performance: timedelta
+    # What is not ended so long after its time was up is taken over.
+    sweep: timedelta
+    # An outcome under its Idempotency-Key.
+    key: timedelta
+
+
+def check_value(value: str, *, shipped_client: bool) -> None:
+    """The shipped client was promised longer values and cannot change."""
+    longest = LONGEST_VALUE_OF_SHIPPED_CLIENT if shipped_client else LONGEST_VALUE
+    if len(value) > longest:
+        raise ValueTooLong(f"The value has {len(value)} characters; {longest} are allowed.")
+
+
+def check_key(key: str) -> None:
+    if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise KeyNotPrintable("The Idempotency-Key is not 1 to 255 printable characters long.")
+
+
+def check_date(day: str) -> None:
+    """The form is known to be right; the day may still not exist."""
+    try:
+        date.fromisoformat(day)
+    except ValueError as error:
+        raise DateNotReal(f"{day} is not a day of the calendar.") from error
+
+
+def delivery(preferences: Preferences, override: Override, today: date) -> Delivery:
+    """The user's settings with what this performance changes.
+
+    Neither title nor date ever tells what was performed: the list of recordings is seen on stage.
+    """
+    language = _language(_either(override.voice_language, preferences.voice_language))
+    usual_name = "" if preferences.voice_note_name_default else preferences.voice_note_name
+    has_background = _either(override.background_sound, preferences.background_sound)
+    volume = _either(override.background_volume, preferences.background_volume)
+    unnamed = _UNNAMED.get(language.split("-")[0].lower(), _UNNAMED["en"])
+    return Delivery(
+        language=language,
+        stability=_either(override.voice_stability, preferences.voice_stability),
+        similarity=_either(override.voice_similarity, preferences.voice_similarity),
+        background_volume=volume if has_background else None,
+        title=_either(override.voice_note_name, usual_name) or unnamed,
+        date=_either(override.voice_note_date, preferences.voice_note_date) or today.isoformat(),
+    )
+
+
+def _either(first: T | None, second: T) -> T:
+    return second if first is None else first
+
+
+def _language(name: str) -> str:
+    return _LANGUAGE_NAMES.get(name.lower(), name)
+
+
+def expected_seconds(text: str) -> float:
+    """An estimate, for players that want to draw before they have heard."""
+    return round(len(text) / _CHARACTERS_PER_SECOND, 1)

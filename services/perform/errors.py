@@ -1,0 +1,105 @@
+"""What can happen to a performance or a recording that its caller may know."""
+
+from typing import ClassVar
+
+from services.kernel.errors import Kind, ServiceError
+
+
+class ValueTooLong(ServiceError):
+    kind, reason = Kind.INVALID, "VALUE_TOO_LONG"
+    action = "Send a shorter value."
+
+
+class DateNotReal(ServiceError):
+    kind, reason = Kind.INVALID, "INVALID_REQUEST"
+    action = "Send a date of the calendar as YYYY-MM-DD."
+
+
+class KeyNotPrintable(ServiceError):
+    kind, reason = Kind.INVALID, "IDEMPOTENCY_KEY_INVALID"
+    action = "Send 1 to 255 printable ASCII characters as Idempotency-Key."
+
+
+class KeyReused(ServiceError):
+    kind, reason = Kind.CONFLICT, "IDEMPOTENCY_KEY_REUSED"
+    action = "Use a new Idempotency-Key for another request."
+
+
+class StillPerforming(ServiceError):
+    kind, reason = Kind.DEADLINE, "DEADLINE_EXCEEDED"
+    action = "Ask again with the same Idempotency-Key."
+
+
+class PerformanceTooSlow(ServiceError):
+    kind, reason = Kind.DEADLINE, "DEADLINE_EXCEEDED"
+    action = "Try again."
+
+
+class PerformanceInterrupted(ServiceError):
+    """The process that performed is gone, or another one has taken over."""
+
+    kind, reason = Kind.UNAVAILABLE, "PERFORMANCE_INTERRUPTED"
+    action = "Try again."
+    retry_after_seconds = 1
+
+
+class CallerLeft(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "CALLER_LEFT"
+    action = "Try again."
+
+
+class TextTooLong(ServiceError):
+    """Longer than the credits that were set aside for it."""
+
+    kind, reason = Kind.UPSTREAM, "CONTENT_RULES_NOT_MET"
+    action = "Try again."
+
+
+class AudioNotWhole(ServiceError):
+    kind, reason = Kind.UPSTREAM, "AUDIO_NOT_WHOLE"
+    action = "Try again."
+
+
+class RecordingNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "RECORDING_NOT_FOUND"
+    action = "List the recordings to see which there are."
+
+
+class PageTokenInvalid(ServiceError):
+    kind, reason = Kind.INVALID, "INVALID_PAGE_TOKEN"
+    action = "Start again from the first page."
+
+
+class RangeNotSatisfiable(ServiceError):
+    kind, reason = Kind.RANGE, "RANGE_NOT_SATISFIABLE"
+    action = "Ask for a range within the recording."
+
+
+class StorageUnavailable(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "SERVICE_UNAVAILABLE"
+    action = "Try again in a few seconds."
+    retry_after_seconds = 2
+
+
+class NotReady(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "NOT_READY"
+    action = "Wait until the services named are back."
+    retry_after_seconds = 2
+
+
+class _Remembered(ServiceError):
+    """An earlier failure, told again."""
+
+    kind: ClassVar[Kind] = Kind.INTERNAL
+    reason: ClassVar[str] = "INTERNAL"
+
+
+def remembered(kind: int, reason: str, action: str, retry_after_seconds: int) -> type[ServiceError]:
+    """The error type of a failure that was written down."""
+    body = {
+        "kind": Kind(kind),
+        "reason": reason,
+        "action": action,
+        "retry_after_seconds": retry_after_seconds,
+    }
+    return type("Remembered", (_Remembered,), body)

@@ -1,0 +1,190 @@
+"""Performances and their recordings in MongoDB: one document for both, so that one write decides.
+
+Every list the queries walk is an index prefix with a range that is bounded on both sides.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from services.perform.documents import (
+    charge_of,
+    document_of,
+    failure_of,
+    no_key,
+    performance_in,
+    recording_in,
+    recording_of,
+)
+from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
+from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
+from services.perform.filing import place, place_at
+
+log = structlog.get_logger()
+
+# Below every moment and every place that can occur; an open end would read entries without the field.
+_LONG_AGO, _FIRST_PLACE = datetime(2020, 1, 1, tzinfo=UTC), "0"
+# A page is nearly always within; what is older is read in a second query.
+_RECENT = timedelta(days=31)
+
+
+class MongoPerformances:
+    """Implements Performances and Recordings."""
+
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str, connections: int) -> None:
+        self._client = client
+        self._performances: AsyncCollection[dict[str, Any]] = client[database]["performances"]
+        # The driver's own pool starves waiters; this one is in order of arrival.
+        self._gate = asyncio.Semaphore(connections)
+
+    async def prepare(self) -> None:
+        """Indexes, before there is anything to index."""
+        async with self._reachable():
+            await self._performances.create_index([("user_id", ASCENDING), ("key", ASCENDING)], unique=True)
+            await self._performances.create_index([("user_id", ASCENDING), ("place", DESCENDING)])
+            await self._performances.create_index([("due_at", ASCENDING)])
+            await self._performances.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
+
+    async def ping(self) -> None:
+        async with self._reachable():
+            await self._client.admin.command("ping")
+
+    async def claim(self, performance: Performance) -> Performance | None:
+        while True:
+            async with self._reachable():
+                try:
+                    await self._performances.insert_one(document_of(performance))
+                    return None
+                except DuplicateKeyError:
+                    holder = await self._performances.find_one(
+                        {"user_id": performance.user_id, "key": performance.key}
+                    )
+            # Gone again when the holder failed meanwhile.
+            if holder is not None:
+                return performance_in(holder)
+
+    async def find(self, performance_id: UUID) -> Performance | None:
+        async with self._reachable():
+            found = await self._performances.find_one({"_id": performance_id})
+        return None if found is None else performance_in(found)
+
+    async def free_key(self, performance_id: UUID) -> None:
+        await self._change({"_id": performance_id}, {"$set": {"key": no_key(performance_id)}})
+
+    async def keep(self, recording: Recording, due_at: datetime) -> None:
+        kept = {
+            "phase": Phase.KEEPING,
+            "due_at": due_at,
+            "place": place(recording.created_at, recording.recording_id),
+            "recording": recording_of(recording),
+        }
+        expected = {"_id": recording.recording_id, "phase": Phase.DOING}
+        if not await self._change(expected, {"$set": kept}):
+            raise PerformanceInterrupted("The performance took too long and was undone.")
+
+    async def begin_undo(self, performance_id: UUID) -> bool:
+        expected = {"_id": performance_id, "phase": Phase.DOING}
+        return await self._change(expected, {"$set": {"phase": Phase.UNDOING}})
+
+    async def fail(self, performance_id: UUID, state: State, failure: Failure, until: datetime) -> None:
+        ended = {
+            "phase": Phase.DONE,
+            "state": state,
+            "failure": failure_of(failure),
+            "key": no_key(performance_id),
+            "expires_at": until,
+        }
+        expected = {"_id": performance_id, "phase": Phase.UNDOING}
+        await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
+
+    async def succeed(self, performance_id: UUID, charge: Charge) -> None:
+        ended = {"phase": Phase.DONE, "state": State.SUCCEEDED, "charge": charge_of(charge)}
+        expected = {"_id": performance_id, "phase": Phase.KEEPING}
+        await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
+
+    async def due(self, now: datetime, limit: int) -> list[Performance]:
+        async with self._reachable():
+            found = self._performances.find({"due_at": {"$gte": _LONG_AGO, "$lte": now}}).limit(limit)
+            return [performance_in(document) async for document in found]
+
+    async def take_over(self, performance: Performance, until: datetime) -> bool:
+        phase = Phase.UNDOING if performance.phase is Phase.DOING else performance.phase
+        expected = {
+            "_id": performance.performance_id,
+            "phase": performance.phase,
+            "due_at": performance.due_at,
+        }
+        return await self._change(expected, {"$set": {"phase": phase, "due_at": until}})
+
+    async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
+        """The embedded server reads all of a range to sort it, so the usual range is short."""
+        newest = min(before, place_at(datetime.now(UTC) + timedelta(days=1)))
+        recent = place_at(datetime.fromtimestamp(int(newest[:14]) / 1000, UTC) - _RECENT)
+        found = await self._between(user_id, recent, newest, limit)
+        if len(found) < limit:
+            found += await self._between(user_id, _FIRST_PLACE, min(recent, newest), limit - len(found))
+        return found
+
+    async def _between(self, user_id: str, first: str, before: str, limit: int) -> list[Recording]:
+        async with self._reachable():
+            found = self._performances.find({"user_id": user_id, "place": {"$gte": first, "$lt": before}})
+            in_order = found.sort([("place", DESCENDING)]).limit(limit)
+            return [recording_in(document) async for document in in_order]
+
+    async def get(self, user_id: str, recording_id: UUID) -> Recording:
+        async with self._reachable():
+            found = await self._performances.find_one({"_id": recording_id})
+        if found is None or found["user_id"] != user_id or "place" not in found:
+            raise RecordingNotFound("There is no such recording.")
+        return recording_in(found)
+
+    async def change(self, user_id: str, recording_id: UUID, title: str | None, day: str | None) -> Recording:
+        given = {"recording.title": title, "recording.date": day}
+        changes = {name: value for name, value in given.items() if value is not None}
+        expected = {"_id": recording_id, "user_id": user_id, "place": {"$gte": _FIRST_PLACE}}
+        if changes:
+            await self._change(expected, {"$set": changes})
+        return await self.get(user_id, recording_id)
+
+    async def hide(self, user_id: str, recording_id: UUID, due_at: datetime) -> None:
+        expected = {
+            "_id": recording_id,
+            "user_id": user_id,
+            "phase": Phase.DONE,
+            "place": {"$gte": _FIRST_PLACE},
+        }
+        hidden = {"phase": Phase.ERASING, "due_at": due_at}
+        if not await self._change(expected, {"$set": hidden, "$unset": {"place": "", "recording": ""}}):
+            await self._why_not_hidden(user_id, recording_id)
+
+    async def _why_not_hidden(self, user_id: str, recording_id: UUID) -> None:
+        await self.get(user_id, recording_id)
+        raise PerformanceInterrupted("The recording is still being filed.")
+
+    async def forget(self, recording_id: UUID, until: datetime) -> None:
+        expected = {"_id": recording_id, "phase": Phase.ERASING}
+        gone = {"phase": Phase.DONE, "expires_at": until}
+        await self._change(expected, {"$set": gone, "$unset": {"due_at": ""}})
+
+    async def _change(self, expected: dict[str, Any], update: dict[str, Any]) -> bool:
+        """Whether it was as expected, and is changed now."""
+        async with self._reachable():
+            done = await self._performances.update_one(expected, update)
+        return done.matched_count == 1
+
+    @asynccontextmanager
+    async def _reachable(self) -> AsyncIterator[None]:
+        async with self._gate:
+            try:
+                yield
+            except PyMongoError as error:
+                log.error("database_failed", cause=type(error).__name__)
+                raise StorageUnavailable("The database cannot be reached right now.") from error

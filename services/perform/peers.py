@@ -1,0 +1,168 @@
+"""The other services, in perform's own words. Calls that carry the performance's id are safe to repeat."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import stamina
+
+from newvisions.auth.v1 import auth_service_pb2 as auth
+from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceStub
+from newvisions.content.v1 import content_service_pb2 as content
+from newvisions.content.v1.content_service_pb2_grpc import ContentServiceStub
+from newvisions.synthesis.v1 import synthesis_service_pb2 as synthesis
+from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
+from newvisions.voice.v1 import voice_service_pb2 as voice
+from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from services.kernel.client import PeerUnavailable, outgoing, peer
+from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Order, Preferences
+
+
+def _again() -> Any:
+    """The one retry: for a peer that restarts, within the deadline that each attempt has anyway."""
+    return stamina.retry_context(
+        on=PeerUnavailable, attempts=3, wait_initial=0.05, wait_max=0.5, wait_jitter=0.05
+    )
+
+
+def _whatever_the_caller_does(seconds: float) -> dict[str, Any]:
+    """For calls that clean up or charge: the caller's deadline may be over, these must still go out."""
+    return {**outgoing(seconds), "timeout": seconds}
+
+
+class AuthCredits:
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self._stub: Any = AuthServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._seconds = seconds
+
+    async def reserve(self, user_id: str, performance_id: UUID, longest_text: int) -> Preferences:
+        request = auth.ReserveCreditsRequest(
+            user_id=user_id, performance_id=str(performance_id), max_characters=longest_text
+        )
+        async for attempt in _again():
+            with attempt, peer("auth"):
+                reply = await self._stub.ReserveCredits(request, **outgoing(self._seconds))
+        return _preferences(reply.settings)
+
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:
+        request = auth.SettleCreditsRequest(
+            user_id=user_id, performance_id=str(performance_id), characters=characters, model=engine
+        )
+        async for attempt in _again():
+            with attempt, peer("auth"):
+                reply = await self._stub.SettleCredits(request, **_whatever_the_caller_does(self._seconds))
+        return Charge(reply.charged, reply.char_count, reply.monthly_limit)
+
+    async def release(self, user_id: str, performance_id: UUID) -> None:
+        request = auth.ReleaseCreditsRequest(user_id=user_id, performance_id=str(performance_id))
+        async for attempt in _again():
+            with attempt, peer("auth"):
+                await self._stub.ReleaseCredits(request, **_whatever_the_caller_does(self._seconds))
+
+
+def _preferences(settings: auth.GetSettingsResponse) -> Preferences:
+    return Preferences(
+        voice_language=settings.voice_language or "en",
+        voice_stability=settings.voice_stability,
+        voice_similarity=settings.voice_similarity,
+        background_sound=settings.background_sound,
+        background_volume=settings.background_volume,
+        voice_note_name=settings.voice_note_name,
+        voice_note_date=settings.voice_note_date,
+        voice_note_name_default=settings.voice_note_name_default,
+    )
+
+
+class VoiceLeases:
+    def __init__(self, channel: Any, lease_seconds: float, seconds: float) -> None:
+        self._stub: Any = VoiceServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._lease_seconds = lease_seconds
+        self._seconds = seconds
+
+    async def lease(self, user_id: str, performance_id: UUID) -> LeasedVoice:
+        request = voice.LeaseVoiceRequest(user_id=user_id, performance_id=str(performance_id))
+        async for attempt in _again():
+            with attempt, peer("voice"):
+                reply = await self._stub.LeaseVoice(request, **outgoing(self._lease_seconds))
+        return LeasedVoice(
+            reply.engine, reply.engine_voice_id, reply.profile, reply.voice_source, reply.sample_hash
+        )
+
+    async def release(self, user_id: str, performance_id: UUID) -> None:
+        request = voice.ReleaseVoiceRequest(user_id=user_id, performance_id=str(performance_id))
+        async for attempt in _again():
+            with attempt, peer("voice"):
+                await self._stub.ReleaseVoice(request, **_whatever_the_caller_does(self._seconds))
+
+    async def sample_changed_at(self, user_id: str) -> datetime | None:
+        with peer("voice"):
+            request = voice.GetVoiceMetaRequest(user_id=user_id)
+            reply = await self._stub.GetVoiceMeta(request, **outgoing(self._seconds))
+        if not (reply.has_sample and reply.HasField("updated_at")):
+            return None
+        return _moment(reply.updated_at)
+
+
+def _moment(stamp: Any) -> datetime:
+    """In milliseconds, as moments are kept here."""
+    return datetime.fromtimestamp(stamp.ToMilliseconds() / 1000, UTC)
+
+
+class ContentNotes:
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self._stub: Any = ContentServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._seconds = seconds
+
+    async def compose(self, order: Order, language: str, user_id: str) -> str:
+        request = content.ComposeNoteRequest(
+            routine_type=order.routine_type, value=order.value, language=language, user_id=user_id
+        )
+        async for attempt in _again():
+            with attempt, peer("content"):
+                reply = await self._stub.ComposeNote(request, **outgoing(self._seconds))
+        return str(reply.text)
+
+
+class SynthesisSpeech:
+    def __init__(self, channel: Any, seconds: float) -> None:
+        self._stub: Any = SynthesisServiceStub(channel)  # type: ignore[no-untyped-call]
+        self._seconds = seconds
+
+    async def speak(
+        self, text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
+    ) -> AsyncGenerator[bytes | Made, None]:
+        request = synthesis.SynthesizeRequest(
+            text=text,
+            language=delivery.language,
+            engine=voice.engine,
+            engine_voice_id=voice.engine_voice_id,
+            profile=voice.profile,
+            delivery=synthesis.Delivery(
+                stability_percent=delivery.stability, similarity_percent=delivery.similarity
+            ),
+            recording_id=str(recording_id),
+            title=delivery.title,
+        )
+        if delivery.background_volume is not None:
+            request.background.volume_percent = delivery.background_volume
+        with peer("synthesis"):
+            async with _messages(self._stub.Synthesize(request, **outgoing(self._seconds))) as messages:
+                async for message in messages:
+                    if message.audio:
+                        yield message.audio
+                    if message.HasField("summary"):
+                        made = message.summary
+                        yield Made(made.duration_seconds, tuple(made.waveform))
+
+
+@asynccontextmanager
+async def _messages(call: Any) -> AsyncIterator[AsyncGenerator[Any, None]]:
+    """The peer stops at once when nobody listens any more."""
+    messages = aiter(call)
+    try:
+        yield messages
+    finally:
+        call.cancel()
+        await messages.aclose()

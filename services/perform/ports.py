@@ -1,0 +1,132 @@
+"""What performing needs from outside. Each port lists the errors it raises beside the usual
+
+PeerUnavailable and Deadline of a peer, and StorageUnavailable of a store.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from services.perform.domain import (
+    Charge,
+    Delivery,
+    Failure,
+    LeasedVoice,
+    Made,
+    Order,
+    Performance,
+    Preferences,
+    Recording,
+    State,
+)
+from services.perform.filing import Span
+
+
+class Credits(Protocol):
+    async def reserve(self, user_id: str, performance_id: UUID, longest_text: int) -> Preferences:
+        """Set credits aside, and return the user's settings. Raises CREDITS_EXHAUSTED."""
+
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:
+        """Charge what was spoken. Safe to repeat: the first outcome stands."""
+
+    async def release(self, user_id: str, performance_id: UUID) -> None:
+        """Give a reservation back. Safe to repeat, also when there never was one."""
+
+
+class Voices(Protocol):
+    async def lease(self, user_id: str, performance_id: UUID) -> LeasedVoice:
+        """The user's voice, pinned until released. Raises VOICE_CLONE_REQUIRED."""
+
+    async def release(self, user_id: str, performance_id: UUID) -> None:
+        """Safe to repeat, also when there never was a lease."""
+
+    async def sample_changed_at(self, user_id: str) -> datetime | None:
+        """When the caller's present sample came; None without one."""
+
+
+class Notes(Protocol):
+    async def compose(self, order: Order, language: str, user_id: str) -> str:
+        """Raises CONTENT_REFUSED, CONTENT_RULES_NOT_MET, VALUE_TOO_LONG."""
+
+
+class Speech(Protocol):
+    def speak(
+        self, text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
+    ) -> AsyncGenerator[bytes | Made, None]:
+        """Audio as it is made, then what was made; audio without that is not whole."""
+
+
+class Blobs(Protocol):
+    """Audio by owner and recording."""
+
+    async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
+        """All of it or nothing. Safe to repeat."""
+
+    async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
+        """Raises RecordingNotFound."""
+
+    async def delete(self, user_id: str, recording_id: UUID) -> None:
+        """Safe to repeat, also when there never was any."""
+
+
+class Performances(Protocol):
+    """The journal: one document for each performance, changed only where it still is as expected."""
+
+    async def claim(self, performance: Performance) -> Performance | None:
+        """Write a new one down. None when that worked, else the one that holds its key."""
+
+    async def find(self, performance_id: UUID) -> Performance | None: ...
+
+    async def free_key(self, performance_id: UUID) -> None:
+        """The key may be used again; the outcome stays."""
+
+    async def keep(self, recording: Recording, due_at: datetime) -> None:
+        """The point of no return. Raises PerformanceInterrupted when it was taken over before."""
+
+    async def begin_undo(self, performance_id: UUID) -> bool:
+        """Nobody can keep it any more. False when it is kept already, or was taken over."""
+
+    async def fail(self, performance_id: UUID, state: State, failure: Failure, until: datetime) -> None:
+        """Write down that it came to nothing, remembered until then; its key may be used again."""
+
+    async def succeed(self, performance_id: UUID, charge: Charge) -> None: ...
+
+    async def due(self, now: datetime, limit: int) -> list[Performance]:
+        """Unfinished ones whose time is up."""
+
+    async def take_over(self, performance: Performance, until: datetime) -> bool:
+        """Make an unfinished one ours until then; false when somebody else was quicker."""
+
+
+class Recordings(Protocol):
+    async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
+        """Newest first, from behind that place."""
+
+    async def get(self, user_id: str, recording_id: UUID) -> Recording:
+        """Raises RecordingNotFound, also for other users' recordings."""
+
+    async def change(self, user_id: str, recording_id: UUID, title: str | None, day: str | None) -> Recording:
+        """Raises RecordingNotFound."""
+
+    async def hide(self, user_id: str, recording_id: UUID, due_at: datetime) -> None:
+        """It is gone for everybody; its audio is removed later. Raises RecordingNotFound."""
+
+    async def forget(self, recording_id: UUID, until: datetime) -> None:
+        """The audio is removed as well; only the outcome of its key is remembered until then."""
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    credits: Credits
+    voices: Voices
+    notes: Notes
+    speech: Speech
+    blobs: Blobs
+    performances: Performances
+    recordings: Recordings

@@ -1,0 +1,106 @@
+"""What a user may do with their recordings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from services.kernel.errors import ServiceError
+from services.perform.domain import Patience, Recording, check_date
+from services.perform.errors import RecordingNotFound
+from services.perform.filing import Span, id_in_file_name, page_token, place, place_in_token, span
+from services.perform.ports import Clock, Ports
+
+log = structlog.get_logger()
+
+USUAL_PAGE = 20
+# Sorts behind every place.
+_NEWEST = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`active`: made from the sample that the user has now."""
+
+    recording: Recording
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    content: bytes
+    size: int
+    # None when it is the whole.
+    part: Span | None
+
+
+class Archive:
+    def __init__(self, ports: Ports, patience: Patience, now: Clock) -> None:
+        self._recordings = ports.recordings
+        self._blobs = ports.blobs
+        self._voices = ports.voices
+        self._patience = patience
+        self._now = now
+
+    async def page(self, user_id: str, token: str, size: int) -> tuple[list[Shown], str]:
+        """Newest first, and the token of the next page, empty on the last one. A token names the last
+        recording seen, so what is added or deleted meanwhile shifts nothing."""
+        size = size or USUAL_PAGE
+        before = place_in_token(token) if token else _NEWEST
+        found = await self._recordings.page(user_id, before, size + 1)
+        page = found[:size]
+        following = page_token(place(page[-1].created_at, page[-1].recording_id)) if len(found) > size else ""
+        return await self._shown(user_id, page), following
+
+    async def get(self, user_id: str, recording_id: str) -> Shown:
+        found = await self._recordings.get(user_id, _id(recording_id))
+        return (await self._shown(user_id, [found]))[0]
+
+    async def change(self, user_id: str, recording_id: str, title: str | None, day: str | None) -> Shown:
+        """The file name stays: links that were given out go on working."""
+        if day is not None:
+            check_date(day)
+        changed = await self._recordings.change(user_id, _id(recording_id), title, day)
+        return (await self._shown(user_id, [changed]))[0]
+
+    async def delete(self, user_id: str, recording_id: str) -> None:
+        """Gone for everybody at once; a crash before the audio is removed is the sweeper's."""
+        found = _id(recording_id)
+        now = self._now()
+        await self._recordings.hide(user_id, found, now + self._patience.sweep)
+        await self._blobs.delete(user_id, found)
+        await self._recordings.forget(found, now + self._patience.key)
+        log.info("recording_deleted", recording_id=recording_id)
+
+    async def audio(self, user_id: str, recording_id: str, filename: str, asked: str) -> Audio:
+        """`asked` is the Range header, empty for the whole."""
+        wanted = _id(recording_id) if recording_id else id_in_file_name(filename)
+        if wanted is None:
+            raise RecordingNotFound("There is no such recording.")
+        found = await self._recordings.get(user_id, wanted)
+        part = span(asked, found.size_bytes)
+        content = await self._blobs.get(user_id, wanted, part)
+        return Audio(content, found.size_bytes, part)
+
+    async def _shown(self, user_id: str, recordings: Sequence[Recording]) -> list[Shown]:
+        if not recordings:
+            return []
+        changed_at = await self._sample_changed_at(user_id)
+        return [Shown(each, changed_at is not None and each.leased_at >= changed_at) for each in recordings]
+
+    async def _sample_changed_at(self, user_id: str) -> datetime | None:
+        """The list must appear on stage also while the voice service is down; then none is marked active."""
+        try:
+            return await self._voices.sample_changed_at(user_id)
+        except ServiceError as error:
+            log.warning("active_sample_unknown", cause=error.reason)
+            return None
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise RecordingNotFound("There is no such recording.") from None

@@ -1,0 +1,43 @@
+"""Perform's environment variables."""
+
+from pydantic import Field, MongoDsn
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once in `__main__`, from PERFORM_* variables."""
+
+    model_config = SettingsConfigDict(env_prefix="PERFORM_", frozen=True)
+
+    mongo_url: MongoDsn
+    mongo_database: str = "perform"
+    mongo_connections: int = Field(default=32, ge=1, le=500)
+    # Where the audio is kept: file:///folder, s3://bucket/folder, gs://bucket/folder, az://...
+    blob_url: str = Field(min_length=1)
+
+    # Empty when the service runs in this process.
+    auth_address: str = ""
+    voice_address: str = ""
+    content_address: str = ""
+    synthesis_address: str = ""
+
+    # One attempt each, and never beyond the caller's own deadline.
+    auth_seconds: float = Field(default=3, gt=0, le=30)
+    # Releases and questions; leasing has its own.
+    voice_seconds: float = Field(default=3, gt=0, le=30)
+    # Long enough for a voice that must be cloned again.
+    lease_seconds: float = Field(default=15, gt=0, le=60)
+    content_seconds: float = Field(default=12, gt=0, le=60)
+    synthesis_seconds: float = Field(default=45, gt=0, le=120)
+
+    # From the claim to the kept recording; what takes longer is undone.
+    performance_seconds: float = Field(default=60, gt=0, le=300)
+    # A second request with the key of one under way waits so long for its outcome.
+    join_seconds: float = Field(default=60, gt=0, le=300)
+    # The sweeper takes over what is unfinished so long after its time was up.
+    sweep_margin_seconds: float = Field(default=15, ge=0, le=600)
+    sweep_interval_seconds: float = Field(default=5, gt=0, le=600)
+    # How long one outcome is remembered under its Idempotency-Key.
+    key_hours: float = Field(default=24, gt=0, le=24 * 30)
+    # Performances still under way when the process stops get so long to end.
+    stop_seconds: float = Field(default=10, ge=0, le=60)

@@ -1,0 +1,160 @@
+"""The story of a performance, as a list that anyone can read."""
+
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import perf_counter
+from uuid import UUID
+
+from prometheus_client import Histogram
+
+from services.perform.domain import (
+    Charge,
+    Delivery,
+    LeasedVoice,
+    Made,
+    Order,
+    Patience,
+    Preferences,
+    Recording,
+    delivery,
+)
+from services.perform.errors import AudioNotWhole, TextTooLong
+from services.perform.filing import file_name
+from services.perform.ports import Clock, Ports
+from services.perform.saga import Stage, Step
+from services.perform.sound import Sound
+
+FIRST_AUDIO_SECONDS = Histogram(
+    "newvisions_perform_first_audio_seconds",
+    "Time from the claim to the first byte of audio.",
+    # Fine around 300 ms, where a performer starts to notice the wait.
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 5),
+)
+# A memo of a minute has 1 MB; more is an engine that does not stop.
+_MOST_AUDIO_BYTES = 4 << 20
+
+
+@dataclass(slots=True)
+class Take:
+    """What one performance has gathered so far: each step adds its part."""
+
+    performance_id: UUID
+    user_id: str
+    order: Order = field(init=False)
+    preferences: Preferences = field(init=False)
+    delivery: Delivery = field(init=False)
+    voice: LeasedVoice = field(init=False)
+    leased_at: datetime = field(init=False)
+    text: str = field(init=False)
+    made: Made = field(init=False)
+    recording: Recording = field(init=False)
+    charge: Charge | None = None
+    sound: Sound = field(default_factory=Sound)
+    # All audio is there: a caller who leaves now does not stop the performance any more.
+    spoken: bool = False
+    failure: BaseException | None = None
+    began: float = field(default_factory=perf_counter)
+
+
+class Story:
+    """`until_kept` is undone when any of it fails; `after` is only ever finished, never undone."""
+
+    def __init__(self, ports: Ports, patience: Patience, now: Clock) -> None:
+        self._ports = ports
+        self._now = now
+        self._patience = patience
+
+    @property
+    def until_kept(self) -> tuple[Stage[Take], ...]:
+        """Nothing is paid for before the credits are set aside and there is a voice."""
+        return (
+            (
+                Step("reserve", self._reserve, undo=self._give_back),
+                Step("lease", self._lease, undo=self._release),
+            ),
+            (Step("compose", self._compose),),
+            (Step("speak", self._speak),),
+            (Step("store", self._store, undo=self._discard),),
+            (Step("keep", self._keep),),
+        )
+
+    @property
+    def after(self) -> tuple[Stage[Take], ...]:
+        return ((Step("settle", self._settle), Step("release", self._release)),)
+
+    async def _reserve(self, take: Take) -> None:
+        longest = take.order.longest_text
+        take.preferences = await self._ports.credits.reserve(take.user_id, take.performance_id, longest)
+
+    async def _give_back(self, take: Take) -> None:
+        await self._ports.credits.release(take.user_id, take.performance_id)
+
+    async def _lease(self, take: Take) -> None:
+        take.voice = await self._ports.voices.lease(take.user_id, take.performance_id)
+        take.leased_at = self._now()
+
+    async def _release(self, take: Take) -> None:
+        await self._ports.voices.release(take.user_id, take.performance_id)
+
+    async def _compose(self, take: Take) -> None:
+        take.delivery = delivery(take.preferences, take.order.override, self._now().date())
+        text = await self._ports.notes.compose(take.order, take.delivery.language, take.user_id)
+        if len(text) > take.order.longest_text:
+            raise TextTooLong("The note became longer than notes may be.")
+        take.text = text
+
+    async def _speak(self, take: Take) -> None:
+        made: Made | None = None
+        speech = self._ports.speech.speak(take.text, take.voice, take.delivery, take.performance_id)
+        async with aclosing(speech) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Made):
+                    made = piece
+                    continue
+                if not take.sound.audio:
+                    FIRST_AUDIO_SECONDS.observe(perf_counter() - take.began)
+                take.sound.add(piece)
+                if len(take.sound.audio) > _MOST_AUDIO_BYTES:
+                    raise AudioNotWhole("The audio did not end.")
+        if made is None or not take.sound.audio:
+            raise AudioNotWhole("The audio ended before it was whole.")
+        take.made, take.spoken = made, True
+
+    async def _store(self, take: Take) -> None:
+        await self._ports.blobs.put(take.user_id, take.performance_id, bytes(take.sound.audio))
+
+    async def _discard(self, take: Take) -> None:
+        await self._ports.blobs.delete(take.user_id, take.performance_id)
+
+    async def _keep(self, take: Take) -> None:
+        """Blob first, then this: whoever sees the recording can hear it."""
+        take.recording = _recording(take, self._now())
+        due_at = take.recording.created_at + self._patience.sweep
+        await self._ports.performances.keep(take.recording, due_at)
+
+    async def _settle(self, take: Take) -> None:
+        kept = take.recording
+        take.charge = await self._ports.credits.settle(
+            take.user_id, take.performance_id, len(kept.text), kept.engine
+        )
+
+
+def _recording(take: Take, now: datetime) -> Recording:
+    return Recording(
+        recording_id=take.performance_id,
+        user_id=take.user_id,
+        title=take.delivery.title,
+        date=take.delivery.date,
+        created_at=now,
+        duration_seconds=take.made.duration_seconds,
+        size_bytes=len(take.sound.audio),
+        routine_type=take.order.routine_type,
+        text=take.text,
+        voice_source=take.voice.source,
+        sample_hash=take.voice.sample_hash,
+        leased_at=take.leased_at,
+        engine=take.voice.engine,
+        waveform=take.made.waveform,
+        filename=file_name(take.delivery.title, take.delivery.date, take.performance_id),
+    )

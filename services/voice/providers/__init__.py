@@ -1,0 +1,1 @@
+"""Where clones of a sample are made; one file for each maker."""

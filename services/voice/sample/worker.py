@@ -1,0 +1,61 @@
+"""The process that recordings are examined in: `python -m services.voice.sample.worker LIMIT_SECONDS`.
+
+Uploads come from strangers, so they are decoded away from everything else, by a process that can be
+killed. It reads frames from standard input and answers on standard output; its answers are plain
+lengths, JSON and audio, which the service can read without trusting them. It ends with its parent:
+idle, because its input ends, and busy, because of its alarm.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any, BinaryIO, Final
+
+from services.voice.sample.wire import LENGTH, header_of
+
+# Performances on the same machine come first.
+_NICENESS: Final = 5
+
+
+def main(limit_seconds: int) -> None:
+    requests, answers = sys.stdin.buffer, _private_stdout()
+    # Ctrl-C reaches the whole terminal; the parent decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_NICENESS)
+    from services.voice.sample import examination  # Half a second of imports, after the signals are set.
+
+    _answer(answers, {"ready": True})
+    while (length := requests.read(LENGTH.size)) and len(length) == LENGTH.size:
+        signal.alarm(limit_seconds)
+        _answer(answers, *_examined(examination, requests.read(LENGTH.unpack(length)[0])))
+        signal.alarm(0)
+
+
+def _examined(examination: Any, recording: bytes) -> tuple[Any, ...]:
+    from services.voice.refusals import SampleRefused
+
+    try:
+        found = examination.examine(recording)
+    except SampleRefused as refusal:
+        return ({"refused": refusal.reason, "message": refusal.message},)
+    return header_of(found), found.pcm, found.mp3
+
+
+def _answer(answers: BinaryIO, header: dict[str, object], *parts: bytes) -> None:
+    coded = json.dumps(header).encode()
+    answers.write(LENGTH.pack(len(coded)) + coded)
+    for part in parts:
+        answers.write(part)
+    answers.flush()
+
+
+def _private_stdout() -> BinaryIO:
+    """What a library prints must not get between the answers."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

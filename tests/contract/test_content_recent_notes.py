@@ -1,0 +1,70 @@
+"""What every memory of recent notes promises."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from dev.ports import free_port
+from services.content.domain import RecentNotesUnavailable
+from services.content.ports import RecentNotes
+from services.content.redis import KEPT, ValkeyRecentNotes, client
+
+
+class MemoryRecentNotes:
+    """Stands in for Valkey where a test is about something else."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[str]] = defaultdict(list)
+
+    async def of(self, user_id: str) -> frozenset[str]:
+        return frozenset(self._kept[user_id])
+
+    async def remember(self, user_id: str, fingerprint: str) -> None:
+        self._kept[user_id] = [fingerprint, *self._kept[user_id]][:KEPT]
+
+
+@pytest.fixture(params=["memory", "valkey"])
+async def recent(request: pytest.FixtureRequest, valkey_url: str) -> AsyncIterator[RecentNotes]:
+    if request.param == "memory":
+        yield MemoryRecentNotes()
+        return
+    async with client(valkey_url, seconds=5) as valkey:
+        yield ValkeyRecentNotes(valkey)
+
+
+async def test_nothing_is_remembered_of_a_new_user(recent: RecentNotes) -> None:
+    assert await recent.of(str(uuid4())) == frozenset()
+
+
+async def test_each_user_has_their_own_notes(recent: RecentNotes) -> None:
+    one, other = str(uuid4()), str(uuid4())
+    await recent.remember(one, "a")
+    await recent.remember(one, "b")
+    await recent.remember(other, "c")
+    assert await recent.of(one) == {"a", "b"}
+    assert await recent.of(other) == {"c"}
+
+
+async def test_only_the_latest_notes_are_kept(recent: RecentNotes) -> None:
+    user = str(uuid4())
+    for note in range(KEPT + 3):
+        await recent.remember(user, str(note))
+    assert await recent.of(user) == {str(note) for note in range(3, KEPT + 3)}
+
+
+async def test_notes_are_forgotten_after_a_day(valkey_url: str) -> None:
+    user = str(uuid4())
+    async with client(valkey_url, seconds=5) as valkey:
+        await ValkeyRecentNotes(valkey).remember(user, "a")
+        assert 0 < await valkey.ttl(f"content:recent:{user}") <= 24 * 3600
+
+
+async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
+    async with client(f"redis://127.0.0.1:{free_port()}", seconds=1) as valkey:
+        recent = ValkeyRecentNotes(valkey)
+        with pytest.raises(RecentNotesUnavailable):
+            await recent.of("u")
+        with pytest.raises(RecentNotesUnavailable):
+            await recent.remember("u", "a")

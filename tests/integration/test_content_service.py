@@ -1,0 +1,110 @@
+"""The whole content service over a real socket, with a real cache, as its callers see it."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import grpc
+import pytest
+
+from newvisions.content.v1 import content_service_pb2 as pb
+from newvisions.content.v1.content_service_pb2_grpc import ContentServiceStub
+from newvisions.edge.v1 import edge_pb2
+from services.content.__main__ import open_service
+from services.kernel.client import Channels
+from services.kernel.edge import api_error
+from services.kernel.server import Handlers
+
+
+@pytest.fixture
+async def content(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ContentServiceStub]:
+    monkeypatch.setenv("CONTENT_VALKEY_URL", valkey_url)
+    handlers = Handlers()
+    server = grpc.aio.server()
+    async with open_service(handlers, Channels(handlers, frozenset({"content"}))):
+        handlers.attach_to(server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield ContentServiceStub(channel)  # type: ignore[no-untyped-call]
+        await server.stop(grace=None)
+
+
+def request(**changes: str) -> pb.ComposeNoteRequest:
+    fields = {"routine_type": "cards", "value": "seven of hearts", "language": "en", "user_id": str(uuid4())}
+    return pb.ComposeNoteRequest(**{**fields, **changes})
+
+
+def signed_in() -> tuple[tuple[str, str], ...]:
+    return (("x-user-id", str(uuid4())), ("x-request-id", str(uuid4())))
+
+
+def failed(failure: grpc.aio.AioRpcError) -> edge_pb2.ApiError:
+    error, _ = api_error(failure)
+    assert error is not None
+    return error
+
+
+@pytest.mark.parametrize(("language", "value"), [("en", "seven of hearts"), ("es-MX", "siete de corazones")])
+async def test_a_note_says_the_value_once_in_the_language_asked_for(
+    content: ContentServiceStub, language: str, value: str
+) -> None:
+    note = await content.ComposeNote(request(language=language, value=value))
+    assert 80 <= len(note.text) <= 120
+    assert note.text.count(value) == 1
+    assert (note.model, list(note.fallback_from)) == ("offline", [])
+
+
+async def test_a_user_is_not_given_the_same_note_twice_in_a_row(content: ContentServiceStub) -> None:
+    same = request(value="z" * 92)
+    notes = [(await content.ComposeNote(same)).text for _ in range(20)]
+    assert len(set(notes)) == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason", "status"),
+    [
+        ({"routine_type": "coins"}, "INVALID_REQUEST", 400),
+        ({"value": ""}, "INVALID_REQUEST", 400),
+        ({"value": "x" * 501}, "INVALID_REQUEST", 400),
+        ({"value": "x" * 150}, "VALUE_TOO_LONG", 400),
+        ({"value": " \n "}, "VALUE_NOT_SPEAKABLE", 400),
+        ({"language": "fr"}, "LANGUAGE_NOT_WRITTEN", 400),
+    ],
+)
+async def test_what_cannot_become_a_note_is_refused_with_its_reason(
+    content: ContentServiceStub, changes: dict[str, str], reason: str, status: int
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await content.ComposeNote(request(**changes))
+    error = failed(failure.value)
+    assert (error.error, error.http_status) == (reason, status)
+    assert error.message
+    assert error.action
+
+
+async def test_a_thought_about_any_topic_keeps_the_topic_out(content: ContentServiceStub) -> None:
+    asked = pb.GenerateThoughtRequest(topic="animals", value="elephant")
+    answer = await content.GenerateThought(asked, metadata=signed_in())
+    assert answer.thought.count("elephant") == 1
+    assert "animal" not in answer.thought
+
+
+async def test_a_stranger_gets_no_thought(content: ContentServiceStub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await content.GenerateThought(pb.GenerateThoughtRequest(topic="animals", value="elephant"))
+    assert failed(failure.value).error == "UNAUTHENTICATED"
+
+
+async def test_a_provider_that_is_down_is_a_visible_fallback(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTENT_VALKEY_URL", valkey_url)
+    monkeypatch.setenv("CONTENT_GEMINI_API_KEY", "a-key")
+    # Port 9 is "discard": nothing listens there.
+    monkeypatch.setenv("CONTENT_GEMINI_BASE_URL", "http://127.0.0.1:9")
+    handlers = Handlers()
+    channels = Channels(handlers, frozenset({"content"}))
+    async with open_service(handlers, channels):
+        stub = ContentServiceStub(channels.to("content", ""))  # type: ignore[no-untyped-call]
+        note = await stub.ComposeNote(request(), timeout=10)
+    assert (note.model, list(note.fallback_from)) == ("offline", ["gemini"])

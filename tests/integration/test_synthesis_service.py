@@ -1,0 +1,294 @@
+"""The synthesis service as its callers see it: real gRPC, real sockets, engines that do as they are told."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+
+import av
+import grpc
+import numpy as np
+import pytest
+
+from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
+from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
+    SynthesisServiceStub,
+    add_SynthesisServiceServicer_to_server,
+)
+from services.kernel.client import Channels
+from services.kernel.edge import api_error
+from services.kernel.server import Handlers
+from services.synthesis.__main__ import open_service
+from services.synthesis.ambience import Fan
+from services.synthesis.domain import EngineUnavailable
+from services.synthesis.engines.tone import ToneEngine, heard_hz, marker_hz
+from services.synthesis.rpc import SynthesisServicer
+from services.synthesis.studio import Studio
+
+SECOND = (np.sin(np.arange(24_000) / 20) * 4000).astype("<i2").tobytes()
+
+
+class ScriptedEngine:
+    """Says the chunks it was given; an exception among them is raised, an event is waited for."""
+
+    sample_rate = 24_000
+
+    def __init__(self, name, *script):
+        self.name = name
+        self.script = script
+        self.closed = asyncio.Event()
+        self.speaking = asyncio.Event()
+
+    async def start(self):
+        """Nothing to load."""
+
+    async def enrol(self, pcm, sample_rate):
+        return b"profile"
+
+    async def speak(self, utterance, voice):
+        self.speaking.set()
+        try:
+            for step in self.script:
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, asyncio.Event):
+                    await step.wait()
+                else:
+                    yield step
+        finally:
+            self.closed.set()
+
+    async def close(self):
+        """Nothing to release."""
+
+
+@pytest.fixture(scope="session")
+def fan():
+    return Fan.made()
+
+
+@pytest.fixture
+async def engines():
+    return {engine.name: engine for engine in [ToneEngine(), *scripted()]}
+
+
+def scripted():
+    never = asyncio.Event()
+    return [
+        ScriptedEngine("mute"),
+        ScriptedEngine("blank", b"", b""),
+        ScriptedEngine("hangs", SECOND, never),
+        ScriptedEngine("silent_so_far", never),
+        ScriptedEngine("breaks_at_once", EngineUnavailable("down")),
+        ScriptedEngine("breaks_midway", SECOND, EngineUnavailable("down")),
+        ScriptedEngine("crashes_midway", SECOND, RuntimeError("a bug")),
+        ScriptedEngine("sips", SECOND[:960], never),
+    ]
+
+
+@pytest.fixture
+async def speech(engines, fan) -> AsyncIterator[SynthesisServiceStub]:
+    handlers, studio, server = Handlers(), Studio(seats=2), grpc.aio.server()
+    add_SynthesisServiceServicer_to_server(SynthesisServicer(engines, studio, fan), handlers)
+    handlers.attach_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield SynthesisServiceStub(channel)
+    await server.stop(grace=None)
+    studio.close()
+
+
+async def profile(speech, sample=SECOND):
+    reply = await speech.EnrolVoice(pb.EnrolVoiceRequest(engine="tone", pcm=sample, sample_rate=24_000))
+    return reply.profile
+
+
+def request(**changes):
+    fields = {
+        "text": "I woke up thinking of the sea.",
+        "language": "en",
+        "engine": "tone",
+        "recording_id": "rec-1",
+    }
+    return pb.SynthesizeRequest(**(fields | changes))
+
+
+async def spoken(speech, **changes):
+    """The whole audio, the summary, and the messages they came in."""
+    messages = [message async for message in speech.Synthesize(request(**changes), timeout=20)]
+    return b"".join(message.audio for message in messages), messages[-1].summary, messages
+
+
+async def refused(call):
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    error, _ = api_error(failure.value)
+    return (error.error, error.http_status)
+
+
+def heard(mp3):
+    with av.open(io.BytesIO(mp3)) as opened:
+        frames = [frame.to_ndarray()[0] for frame in opened.decode(audio=0)]
+        return np.concatenate(frames), dict(opened.metadata)
+
+
+async def test_a_memo_is_spoken_in_the_enrolled_voice(speech):
+    voice = await profile(speech)
+    mp3, summary, _ = await spoken(speech, profile=voice, title="Morning")
+    samples, tags = heard(mp3)
+    pcm = (samples[8820:-22050] * 32767).astype("<i2").tobytes()
+    assert heard_hz(pcm, 44_100) == pytest.approx(marker_hz(voice), abs=2)
+    assert summary.duration_seconds == pytest.approx(len(samples) / 44_100, abs=1e-9)
+    assert tags["title"] == "Morning"
+    assert tags["comment"].startswith("AI-generated")
+
+
+async def test_only_the_last_message_has_a_summary(speech):
+    _, summary, messages = await spoken(speech, profile=await profile(speech), text="word " * 40)
+    assert len(messages) > 2
+    assert [message.HasField("summary") for message in messages[:-1]] == [False] * (len(messages) - 1)
+    assert len(summary.waveform) == 64
+    assert max(summary.waveform) <= 100
+
+
+async def test_no_background_and_volume_0_are_the_same_audio(speech):
+    voice = await profile(speech)
+    without, *_ = await spoken(speech, profile=voice)
+    silent, *_ = await spoken(speech, profile=voice, background=pb.Background(volume_percent=0))
+    fan, *_ = await spoken(speech, profile=voice, background=pb.Background(volume_percent=30))
+    assert without == silent
+    assert without != fan
+
+
+async def test_the_first_message_waits_only_for_the_first_drop_of_speech(speech, engines):
+    call = speech.Synthesize(request(engine="sips"))
+    first = await asyncio.wait_for(call.read(), 5)
+    assert len(heard(first.audio)[0]) >= 1152
+    call.cancel()
+    await asyncio.wait_for(engines["sips"].closed.wait(), 5)
+
+
+@pytest.mark.parametrize("engine", ["hangs", "silent_so_far"])
+async def test_whoever_hangs_up_stops_the_engine_at_once(speech, engines, engine):
+    call = speech.Synthesize(request(engine=engine))
+    reading = asyncio.ensure_future(call.read())
+    await asyncio.wait_for(engines[engine].speaking.wait(), 5)
+    if engine == "hangs":
+        await reading
+    call.cancel()
+    await asyncio.wait_for(engines[engine].closed.wait(), 1)
+    await asyncio.gather(reading, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "reason"),
+    [("breaks_midway", ("SPEECH_ENGINE_UNAVAILABLE", 503)), ("crashes_midway", ("INTERNAL", 500))],
+)
+async def test_an_engine_that_fails_midway_fails_the_memo(speech, engine, reason):
+    call = speech.Synthesize(request(engine=engine))
+    messages = []
+
+    async def listen():
+        async for message in call:
+            messages.append(message)  # noqa: PERF401 - what came before the failure is wanted
+
+    assert await refused(listen()) == reason
+    assert messages
+    assert not any(message.HasField("summary") for message in messages)
+
+
+@pytest.mark.parametrize("engine", ["mute", "blank"])
+async def test_an_engine_that_says_nothing_has_failed(speech, engine):
+    assert await refused(spoken(speech, engine=engine)) == ("SPEECH_FAILED", 502)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"engine": "breaks_at_once"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
+        ({"engine": "nobody"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
+        ({"profile": b"something else"}, ("VOICE_CLONE_REQUIRED", 409)),
+        ({"text": ""}, ("INVALID_REQUEST", 400)),
+        ({"background": pb.Background(volume_percent=101)}, ("INVALID_REQUEST", 400)),
+    ],
+)
+async def test_what_cannot_be_spoken_is_refused_before_any_audio(speech, changes, reason):
+    assert await refused(spoken(speech, **changes)) == reason
+
+
+async def test_a_language_that_the_engine_does_not_speak_is_refused(speech):
+    voice = await profile(speech)
+    assert await refused(spoken(speech, profile=voice, language="ja")) == ("LANGUAGE_NOT_SPOKEN", 400)
+
+
+async def test_when_every_seat_is_taken_the_next_caller_is_told_to_come_back(speech, engines):
+    calls = [speech.Synthesize(request(engine="hangs")) for _ in range(2)]
+    for call in calls:
+        await call.read()
+    assert await refused(spoken(speech, engine="hangs")) == ("SPEECH_ENGINE_BUSY", 503)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait_for(engines["hangs"].closed.wait(), 5)
+
+
+async def test_seats_are_free_again_after_hanging_up_and_after_failures(speech):
+    voice = await profile(speech)
+    for _ in range(3):
+        call = speech.Synthesize(request(engine="hangs"))
+        await call.read()
+        call.cancel()
+        await refused(spoken(speech, engine="breaks_midway"))
+    assert (await spoken(speech, profile=voice))[1].duration_seconds > 1
+
+
+async def test_the_event_loop_is_free_while_memos_are_mixed(speech):
+    voice = await profile(speech)
+    making = asyncio.gather(*(spoken(speech, profile=voice, text="word " * 60) for _ in range(2)))
+    loop, turns = asyncio.get_running_loop(), 0
+    while not making.done():
+        await asyncio.wait([making], timeout=0)
+        turns += 1
+    await making
+    assert loop.is_running()
+    # One turn a message would mean that the work was done in the loop.
+    assert turns > 200
+
+
+@pytest.mark.parametrize("size", [15_998, 16_001, 2 * 8000 * 71])
+async def test_samples_of_a_wrong_length_are_refused(speech, size):
+    enrolment = pb.EnrolVoiceRequest(engine="tone", pcm=bytes(size), sample_rate=8000)
+    assert await refused(speech.EnrolVoice(enrolment)) == ("SAMPLE_UNUSABLE", 400)
+
+
+async def test_each_sample_has_its_own_voice_and_always_the_same(speech):
+    assert await profile(speech) == await profile(speech)
+    assert await profile(speech) != await profile(speech, SECOND[::-1])
+
+
+async def test_the_fan_is_served_to_everyone_as_mp3(speech, fan):
+    reply = await speech.GetFanSound(pb.GetFanSoundRequest())
+    assert reply.body.content_type == "audio/mpeg"
+    assert len(heard(reply.body.data)[0]) == len(fan.loop)
+
+
+async def test_the_service_opens_with_the_engines_it_is_told(monkeypatch):
+    monkeypatch.setenv("SYNTHESIS_ENGINES", "services.synthesis.engines.tone:ToneEngine")
+    handlers = Handlers()
+    channels = Channels(handlers, frozenset({"synthesis"}))
+    async with open_service(handlers, channels):
+        stub = SynthesisServiceStub(channels.to("synthesis", ""))
+        mp3, summary, _ = await spoken(stub, profile=await profile(stub))
+    assert summary.duration_seconds > 1
+    assert mp3.startswith(b"ID3")
+
+
+@pytest.mark.parametrize(
+    "import_string",
+    ["no.such.module:Engine", "services.synthesis.engines.tone:Missing", "nonsense", ""],
+)
+async def test_an_unknown_engine_stops_the_start_with_one_line(monkeypatch, import_string):
+    monkeypatch.setenv("SYNTHESIS_ENGINES", import_string)
+    with pytest.raises(SystemExit, match="SYNTHESIS_ENGINES: cannot load") as stopped:
+        async with open_service(Handlers(), Channels({}, frozenset())):
+            pass
+    assert "\n" not in str(stopped.value)

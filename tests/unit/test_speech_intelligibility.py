@@ -1,0 +1,89 @@
+"""Listen to the engine: are the words understood, and is the voice nearer to the sample's?"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soxr
+from moonshine_voice import ModelArch, Transcriber, get_model_path
+
+from services.synthesis.engines.local.reading import phonemes_of
+from services.synthesis.engines.local.speaker import likeness
+from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats
+from services.synthesis.engines.local.voice import VoiceBox
+
+pytestmark = pytest.mark.slow
+
+SENTENCES = (
+    "I woke up this morning with the queen of hearts in my head.",
+    "I keep thinking about an old friend from the coast, someone called Veronica.",
+    "Strange night, I dreamt about a long black train and a very small garden.",
+)
+SAMPLE = Path(__file__).parents[2] / "demo" / "two-cities.mp3"
+
+
+@pytest.fixture(scope="module")
+def box() -> VoiceBox:
+    return VoiceBox(threads=2)
+
+
+@pytest.fixture(scope="module")
+def reading() -> Floats:
+    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
+    with av.open(str(SAMPLE)) as container:
+        parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+    return np.concatenate([part.to_ndarray().ravel() for part in parts]).astype(np.float32) / 32768
+
+
+@pytest.fixture(scope="module")
+def profile(box: VoiceBox, reading: Floats) -> bytes:
+    """From the first half of the reading; the second half judges."""
+    half = reading[: len(reading) // 2]
+    return box.enrol((half * 32767).astype("<i2").tobytes(), SAMPLE_RATE)
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Transcriber]:
+    with Transcriber(model_path=str(get_model_path("tiny-en")), model_arch=ModelArch.TINY) as transcriber:
+        yield transcriber
+
+
+def spoken(box: VoiceBox, profile: bytes, text: str) -> Floats:
+    pcm = box.speak(profile, text, "en", speed=1.0, similarity=0.75, pause_seconds=0.3)
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+
+
+def word_errors(said: str, heard: str) -> float:
+    wanted, got = (re.findall(r"[a-z']+", text.lower()) for text in (said, heard))
+    distances = list(range(len(got) + 1))
+    for row, word in enumerate(wanted, start=1):
+        diagonal, distances[0] = distances[0], row
+        for column, other in enumerate(got, start=1):
+            best = min(distances[column] + 1, distances[column - 1] + 1, diagonal + (word != other))
+            diagonal, distances[column] = distances[column], best
+    return distances[-1] / len(wanted)
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_a_machine_understands_the_words(
+    box: VoiceBox, profile: bytes, listener: Transcriber, sentence: str
+) -> None:
+    audio = soxr.resample(spoken(box, profile, sentence), SAMPLE_RATE, 16_000)
+    heard = " ".join(
+        line.text for line in listener.transcribe_without_streaming(audio.tolist(), 16_000).lines
+    )
+    assert word_errors(sentence, heard) <= 0.25, heard
+
+
+def test_the_voice_is_nearer_to_the_sample_than_the_models_own(
+    box: VoiceBox, profile: bytes, reading: Floats
+) -> None:
+    text = " ".join(SENTENCES)
+    person = box.embed(reading[len(reading) // 2 :])
+    phonemes = phonemes_of(text, "en")
+    own = box.speak_as_model(phonemes, "am_michael")
+    adapted = spoken(box, profile, text)
+    assert likeness(box.embed(adapted), person) > likeness(box.embed(own), person) + 0.05
