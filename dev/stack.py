@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dev import gateway
 from dev.ports import free_port
@@ -67,7 +67,7 @@ class Stack:
             )
             # For `newvisions admin`, which talks to the databases of a running stack.
             settings = self.data / "settings.json"
-            settings.write_text(json.dumps(self._plan.settings(SERVICES), indent=2))
+            settings.write_text(json.dumps(self.settings, indent=2))
             cleanup.callback(settings.unlink)
             self._cleanup = cleanup.pop_all()
         return self
@@ -106,20 +106,25 @@ class Stack:
         done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         return ended[done.pop()].epitaph()
 
-    async def administer(self, *arguments: str) -> str:
-        """What the administration command of the auth service prints."""
-        return await administer(self._plan.settings(SERVICES), *arguments)
-
     async def admin_token(self) -> str:
         """An access token of an administrator."""
-        return (await self.administer("admin-token")).strip()
+        return str((await self._administer("token", "create"))["access_token"])
 
     async def activation_codes(self, count: int) -> list[str]:
-        return (await self.administer("activation-codes", "--count", str(count))).split()
+        return list((await self._administer("codes", "create", "--count", str(count)))["codes"])
+
+    async def _administer(self, *arguments: str) -> dict[str, Any]:
+        """What the auth service's command line answers. Raises ProcessNotReady."""
+        answer = await _administer(self.settings, *arguments, "--json")
+        return dict(json.loads(answer))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The services' environment."""
+        return self._plan.settings(SERVICES)
 
 
-async def administer(settings: Mapping[str, str], *arguments: str) -> str:
-    """Runs the auth service's command line with a stack's settings. Raises ProcessNotReady."""
+async def _administer(settings: Mapping[str, str], *arguments: str) -> str:
     child = await asyncio.create_subprocess_exec(
         *python("services.auth.cli", *arguments),
         cwd=ROOT,

@@ -124,7 +124,9 @@ def signal(recording: bytes) -> Signal:
     with av.open(io.BytesIO(recording)) as container:
         source = container.streams.audio[0]
         mono = av.AudioResampler(format="fltp", layout="mono")
-        blocks = [block.to_ndarray()[0] for frame in container.decode(source) for block in mono.resample(frame)]
+        blocks = [
+            block.to_ndarray()[0] for frame in container.decode(source) for block in mono.resample(frame)
+        ]
         heard: Signal = soxr.resample(np.concatenate(blocks), source.rate, RATE)
     return heard
 

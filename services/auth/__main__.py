@@ -15,7 +15,7 @@ from services.kernel.server import Handlers, ServerSettings, serve
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()  # type: ignore[call-arg] - the environment gives the arguments
+    settings = Settings()  # type: ignore[call-arg]
     async with build(settings) as built:
         servicer = AuthServicer(built.ask, clock)
         add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 async def _run(command: Command, options: argparse.Namespace) -> None:
-    async with build(Settings()) as built:  # type: ignore[call-arg] - the environment gives the arguments
+    async with build(Settings()) as built:  # type: ignore[call-arg]
         await command(built, options)
 
 

@@ -36,7 +36,7 @@ class UseCases:
     keys: KeyRing
 
 
-class AuthServicer(AuthServiceServicer):  # type: ignore[misc]
+class AuthServicer(AuthServiceServicer):
     def __init__(self, ask: UseCases, clock: Callable[[], datetime]) -> None:
         self._ask = ask
         self._clock = clock

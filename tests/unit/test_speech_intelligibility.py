@@ -13,7 +13,7 @@ from moonshine_voice import ModelArch, Transcriber, get_model_path
 from services.synthesis.engines.local.reading import phonemes_of
 from services.synthesis.engines.local.speaker import likeness
 from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats
-from services.synthesis.engines.local.voice import VoiceBox
+from services.synthesis.engines.local.voice import Line, VoiceBox
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,8 @@ def reading() -> Floats:
     resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
     with av.open(str(SAMPLE)) as container:
         parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return np.concatenate([part.to_ndarray().ravel() for part in parts]).astype(np.float32) / 32768
+    joined = np.concatenate([part.to_ndarray().ravel() for part in parts])
+    return np.asarray(joined / 32768, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,8 @@ def listener() -> Iterator[Transcriber]:
 
 
 def spoken(box: VoiceBox, profile: bytes, text: str) -> Floats:
-    pcm = box.speak(profile, text, "en", speed=1.0, similarity=0.75, pause_seconds=0.3)
-    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    pcm = box.speak(profile, Line(text, "en"))
+    return np.asarray(np.frombuffer(pcm, "<i2") / 32768, dtype=np.float32)
 
 
 def word_errors(said: str, heard: str) -> float:

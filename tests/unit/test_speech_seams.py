@@ -18,7 +18,7 @@ def murmur(amplitude: float, silence_seconds: float = 0.3) -> Floats:
 
 
 def heard(pcm: bytes) -> Floats:
-    return np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+    return np.asarray(np.frombuffer(pcm, "<i2") / 32768, dtype=np.float32)
 
 
 @pytest.mark.parametrize("amplitude", [0.003, 0.05, 0.3, 0.9])

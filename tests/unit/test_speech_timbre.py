@@ -20,7 +20,7 @@ def hum(pitch_hz: float, tilt: float, formants_hz: tuple[float, ...], seconds: f
         resonance = sum(1 / (1 + ((hz - formant) / 120) ** 2) for formant in formants_hz) + 0.02
         signal += resonance * harmonic**-tilt * np.sin(2 * np.pi * hz * time)
     syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 3 * time)
-    return (0.2 * signal * syllables / np.abs(signal).max()).astype(np.float32)
+    return np.asarray(0.2 * signal * syllables / np.abs(signal).max(), dtype=np.float32)
 
 
 SPEECH = hum(120, 0.6, (500, 1500, 2500))

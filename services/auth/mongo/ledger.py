@@ -62,12 +62,22 @@ class MongoLedger:
                 continue
             if await self._open(wanted, limit):
                 return wanted
-            if not await self._begin(wanted.user_id, wanted.period):
-                known = await self._find(wanted.user_id, wanted.performance_id, wanted.at)
-                if known is None:
-                    raise CreditsExhausted("The credits of this month are used up.")
-                return known
+            wanted = await self._after_refusal(wanted, limit)
         raise StorageUnavailable("Too many calls about one performance.")
+
+    async def _after_refusal(self, wanted: Entry, limit: int) -> Entry:
+        """What to try next when the month did not take a reservation. Raises CreditsExhausted."""
+        if await self._begin(wanted.user_id, wanted.period):
+            return wanted
+        there = await self._kept(wanted.user_id, wanted.period, wanted.performance_id)
+        if there is not None:
+            # Either the next look finds it, or a replica whose clock is ahead has moved it on.
+            moved = there["state"] == _MOVED
+            return replace(wanted, period=periods_at(wanted.at)[-1]) if moved else wanted
+        balance = await self.balance(wanted.user_id, wanted.period)
+        if balance.used + balance.reserved + wanted.reserved > limit:
+            raise CreditsExhausted("The credits of this month are used up.")
+        return wanted
 
     async def settle(self, user_id: str, performance_id: str, cost: int, limit: int, now: datetime) -> Entry:
         for _ in range(_ROUNDS):

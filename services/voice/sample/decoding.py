@@ -11,10 +11,11 @@ import numpy.typing as npt
 import soxr
 
 from services.voice.refusals import SampleMediaUnknown, SampleUnreadable
+from services.voice.sample.wire import SAMPLE_RATE
 
 Signal = npt.NDArray[np.float32]
 
-RATE: Final = 24_000
+RATE: Final = SAMPLE_RATE
 # Nothing longer can be a sample; what follows is not decoded, however small the file is.
 MOST_SECONDS: Final = 120
 _RATES: Final = range(8_000, 192_001)
@@ -22,7 +23,7 @@ _MOST_CHANNELS: Final = 8
 _MOST_BROKEN_PACKETS: Final = 50
 # Half a decibel under full scale: lossy coding leaves clipped peaks a little above or below it.
 _FULL_SCALE: Final = 0.95
-_CODECS: Final = ("mp3", "aac", "opus", "vorbis", "flac", "alac", "pcm_", "adpcm_ms", "adpcm_ima_wav")
+_CODECS: Final = ("mp3", "aac", "opus", "libopus", "vorbis", "libvorbis", "flac", "alac", "pcm_", "adpcm_ms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ def to_mp3(signal: Signal) -> bytes:
     samples = np.round(fine * 32767).astype(np.int16)
     written = io.BytesIO()
     with av.open(written, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=_MP3_RATE, layout="mono", format="s16p", options=_EFFORT)
+        stream = container.add_stream(
+            "libmp3lame", rate=_MP3_RATE, layout="mono", format="s16p", options=_EFFORT
+        )
         stream.bit_rate = _MP3_BITS_PER_SECOND
         for start in range(0, len(samples), _BLOCK):
             block = samples[start : start + _BLOCK].reshape(1, -1)

@@ -35,6 +35,8 @@ _GRACE_SECONDS: Final = 2.0
 _LEAST_SPEECH_SHARE: Final = 0.5
 # Less than this is coughs and chance hits of the detector.
 _LEAST_SPOKEN_SECONDS: Final = 3.0
+# Less than a second is what a decoder makes of noise that happens to look like audio.
+_LEAST_SECONDS: Final = 1.0
 _SILENT_PEAK: Final = 10 ** (-60 / 20)
 _SILENT_LUFS: Final = -65.0
 _QUIET_LUFS: Final = -50.0
@@ -71,6 +73,8 @@ def examine(recording: bytes) -> Examined:
 
 
 def _refuse_unusable(decoded: Decoded) -> None:
+    if decoded.seconds < _LEAST_SECONDS:
+        raise SampleUnreadable("There is no sound in this file that can be read.")
     heard = loudness(decoded.signal)
     if float(np.abs(decoded.signal).max()) < _SILENT_PEAK or heard < _SILENT_LUFS:
         raise SampleSilent("Nothing can be heard in this recording.")

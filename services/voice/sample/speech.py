@@ -51,8 +51,8 @@ def find_speech(signal: Signal) -> Speech:
     places = np.flatnonzero(_without_bursts(spoken))
     if not len(places):
         return Speech(0.0, 0.0, 0.0)
-    start = max(0.0, places[0] * CHUNK_SECONDS - _MARGIN_SECONDS)
-    end = min(len(signal) / RATE, (places[-1] + 1) * CHUNK_SECONDS + _MARGIN_SECONDS)
+    start = max(0.0, float(places[0]) * CHUNK_SECONDS - _MARGIN_SECONDS)
+    end = min(len(signal) / RATE, float(places[-1] + 1) * CHUNK_SECONDS + _MARGIN_SECONDS)
     return Speech(start, end, len(places) * CHUNK_SECONDS)
 
 
@@ -89,9 +89,7 @@ def _hear(chunks: Signal, which: npt.NDArray[np.bool_], probability: npt.NDArray
         probability[place] = detector.process_samples(chunks[place].tolist())
 
 
-def _speech(
-    probability: npt.NDArray[np.float64], loud: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.bool_]:
+def _speech(probability: npt.NDArray[np.float64], loud: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     heard = np.flatnonzero(~np.isnan(probability))
     if not len(heard):
         return np.zeros(len(loud), bool)

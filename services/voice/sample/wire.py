@@ -7,6 +7,7 @@ LENGTH: Final = struct.Struct("<I")
 # More than any honest answer; a process that was taken over by a recording cannot fill our memory.
 MOST_HEADER_BYTES: Final = 4096
 MOST_PART_BYTES: Final = 4 << 20
+SAMPLE_RATE: Final = 24_000
 
 
 def header_of(examined: Any) -> dict[str, object]:

@@ -12,6 +12,7 @@ from typing import Final, ParamSpec, TypeVar
 import structlog
 
 from services.synthesis.domain import (
+    Delivery,
     EngineOverloaded,
     EngineUnavailable,
     EnrolledVoice,
@@ -22,6 +23,7 @@ from services.synthesis.domain import (
 from services.synthesis.engines.local import worker
 from services.synthesis.engines.local.clauses import Clause, clauses
 from services.synthesis.engines.local.spectrum import SAMPLE_RATE
+from services.synthesis.engines.local.voice import Line
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +50,7 @@ class LocalEngine:
 
     def __init__(self, *, queue_limit: int = 32, threads: int | None = None) -> None:
         self._queue_limit = queue_limit
-        self._threads = threads or min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+        self._threads = threads or min(_MOST_THREADS, _usable_cores())
         self._turns = asyncio.Semaphore(_TASKS_WITH_WORKER)
         self._wanted = 0
         self._pool: ProcessPoolExecutor | None = None
@@ -56,11 +58,11 @@ class LocalEngine:
     async def start(self) -> None:
         if self._pool is None:
             self._pool = self._new_pool()
-        await self._run(worker.warm_up)
+        await self._in_turn(worker.warm_up)
 
     async def enrol(self, pcm: bytes, sample_rate: int) -> bytes:
         self._admit()
-        return await self._run(worker.enrol, pcm, sample_rate)
+        return await self._in_turn(worker.enrol, pcm, sample_rate)
 
     async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
         language = _spoken_language(utterance.language)
@@ -72,7 +74,9 @@ class LocalEngine:
         try:
             for clause in clauses(utterance.text):
                 pcm = await ahead if ahead else b""
-                ahead = asyncio.create_task(self._voiced(clause, utterance, language, voice))
+                # The next clause is computed while the caller plays this one.
+                line = _line(clause, language, utterance.delivery)
+                ahead = self._in_turn(worker.speak, voice.profile, line)
                 if pcm:
                     spoken = True
                     yield pcm
@@ -92,34 +96,26 @@ class LocalEngine:
         if pool:
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
 
-    async def _voiced(
-        self, clause: Clause, utterance: Utterance, language: str, voice: EnrolledVoice
-    ) -> bytes:
-        delivery = utterance.delivery
-        return await self._run(
-            worker.speak,
-            voice.profile,
-            clause.text,
-            language,
-            delivery.speed,
-            delivery.similarity,
-            clause.pause_seconds,
-        )
-
     def _admit(self) -> None:
+        """Only for what starts a request: a text that was begun is also finished."""
         if self._pool is None:
             raise EngineUnavailable("the local speech engine is not running")
         if self._wanted >= self._queue_limit:
             raise EngineOverloaded("the local speech engine has all the work it can take")
 
-    async def _run(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """One task in the worker, in turn. Raises EngineUnavailable when the worker dies."""
+    def _in_turn(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Task[T]:
         self._wanted += 1
-        try:
-            async with self._turns:
-                return await self._submit(task, *args, **kwargs)
-        finally:
-            self._wanted -= 1
+        running = asyncio.create_task(self._when_free(task, *args, **kwargs))
+        # Not a `finally` inside: a task that is cancelled before it starts never gets there.
+        running.add_done_callback(self._done_with)
+        return running
+
+    def _done_with(self, _: asyncio.Task[T]) -> None:
+        self._wanted -= 1
+
+    async def _when_free(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._turns:
+            return await self._submit(task, *args, **kwargs)
 
     async def _submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         pool = self._pool
@@ -148,6 +144,21 @@ class LocalEngine:
             initializer=worker.prepare,
             initargs=(os.getpid(), self._threads),
         )
+
+
+def _usable_cores() -> int:
+    # Not every system says which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _line(clause: Clause, language: str, delivery: Delivery) -> Line:
+    return Line(
+        text=clause.text,
+        language=language,
+        speed=delivery.speed,
+        similarity=delivery.similarity,
+        pause_seconds=clause.pause_seconds,
+    )
 
 
 def _spoken_language(tag: str) -> str:

@@ -69,11 +69,11 @@ class KnownVoices:
     def __init__(self) -> None:
         measured = _arrays("voices.npz")
         self.names = tuple(str(name) for name in measured["names"])
-        self._embeddings = measured["embeddings"].astype(np.float32)
+        self.embeddings = measured["embeddings"].astype(np.float32)
         self._pitch = measured["pitch"].astype(np.float32)
 
     def nearest(self, embedding: Floats) -> str:
-        return self.names[int((self._embeddings @ embedding).argmax())]
+        return self.names[int((self.embeddings @ embedding).argmax())]
 
     def pitch_habit(self, voice: str) -> PitchHabit:
         mean, spread = self._pitch[self.names.index(voice)]

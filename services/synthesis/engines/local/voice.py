@@ -1,5 +1,6 @@
 """Enrol a sample and speak in it: the pieces of the engine put together, in one process, without queues."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -37,6 +38,17 @@ _WARMING: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One clause and how to say it. `language` is a lower-case BCP 47 tag."""
+
+    text: str
+    language: str
+    speed: float = 1.0
+    similarity: float = 0.75
+    pause_seconds: float = 0.0
+
+
 class VoiceBox:
     """Owns the models. Not shared between threads."""
 
@@ -66,24 +78,14 @@ class VoiceBox:
             )
         )
 
-    def speak(
-        self,
-        packed_profile: bytes,
-        text: str,
-        language: str,
-        speed: float,
-        similarity: float,
-        pause_seconds: float,
-    ) -> bytes:
+    def speak(self, packed_profile: bytes, line: Line) -> bytes:
         """One clause as 16-bit PCM; empty when nothing in it can be spoken."""
         voice = self._profile(packed_profile)
-        spoken = [
-            self._converted(voice, phonemes, language, speed, similarity)
-            for phonemes in within_limit(phonemes_of(text, language))
-        ]
-        if not spoken:
+        phonemes = within_limit(phonemes_of(line.text, line.language))
+        if not phonemes:
             return b""
-        return fitted(np.concatenate(spoken), pause_seconds / speed)
+        speech = np.concatenate([self._converted(voice, piece, line) for piece in phonemes])
+        return fitted(speech, line.pause_seconds / line.speed)
 
     def warm_up(self) -> None:
         """Let every dictionary, kernel and buffer be made before somebody waits for it."""
@@ -101,14 +103,12 @@ class VoiceBox:
         """Who is speaking in 24 kHz audio; compare with `likeness`."""
         return self._encoder.embed(signal, SAMPLE_RATE)
 
-    def _converted(
-        self, voice: Profile, phonemes: str, language: str, speed: float, similarity: float
-    ) -> Floats:
-        prosody = prosody_voice(voice.nearest_voice, language[:2])
+    def _converted(self, voice: Profile, phonemes: str, line: Line) -> Floats:
+        prosody = prosody_voice(voice.nearest_voice, line.language[:2])
         style = self._styles.style(voice.nearest_voice, prosody, len(phonemes))
         pitch = pitch_change(self._known.pitch_habit(prosody), voice.pitch)
-        speech = self._kokoro.speak(phonemes, style, speed, pitch)
-        return transfer(speech, voice.exemplars, _STRENGTH_PER_SIMILARITY * similarity)
+        speech = self._kokoro.speak(phonemes, style, line.speed, pitch)
+        return transfer(speech, voice.exemplars, _STRENGTH_PER_SIMILARITY * line.similarity)
 
 
 def pitch_habit(analysis: Analysis) -> PitchHabit:

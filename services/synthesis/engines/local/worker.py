@@ -7,7 +7,7 @@ import time
 from functools import cache
 from typing import Final
 
-from services.synthesis.engines.local.voice import VoiceBox
+from services.synthesis.engines.local.voice import Line, VoiceBox
 
 _WATCH_SECONDS: Final = 0.5
 _threads = 1
@@ -31,10 +31,8 @@ def enrol(pcm: bytes, sample_rate: int) -> bytes:
     return _voice_box().enrol(pcm, sample_rate)
 
 
-def speak(
-    profile: bytes, text: str, language: str, speed: float, similarity: float, pause_seconds: float
-) -> bytes:
-    return _voice_box().speak(profile, text, language, speed, similarity, pause_seconds)
+def speak(profile: bytes, line: Line) -> bytes:
+    return _voice_box().speak(profile, line)
 
 
 @cache

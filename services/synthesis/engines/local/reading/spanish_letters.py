@@ -1,6 +1,7 @@
 """One Spanish word to its sounds: the spelling says everything, the stress included."""
 
 import re
+from dataclasses import dataclass
 from typing import Final
 
 _VOWELS: Final = "aeiouáéíóúü"
@@ -21,7 +22,17 @@ _DIGRAPHS: Final = [
     (re.compile(r"h(?=u[eaoi])"), "W"),
     (re.compile(r"h"), ""),
 ]
+# Said with a closed mouth after a pause and after these letters, softly elsewhere.
+_STOPS: Final = {
+    "b": ("b", "β", "mn"),
+    "v": ("b", "β", "mn"),
+    "d": ("d", "ð", "nl"),
+    "g": ("ɡ", "ɣ", "n"),
+    "G": ("ɡ", "ɣ", "n"),
+}
 _ALWAYS: Final = {
+    "c": "k",
+    "y": "ʝ",
     "C": "ʧ",
     "L": "ʝ",
     "R": "r",
@@ -42,22 +53,33 @@ _ALWAYS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Spelling:
+    """One letter for each sound, and what the sounds depend on."""
+
+    letters: str
+    nuclei: list[tuple[int, int]]
+    stress_at: int | None
+    hard_start: bool
+    distinguishes_z: bool
+
+
 def sounds_of(
     word: str, *, distinguishes_z: bool = False, hard_start: bool = True, stressed: bool = True
 ) -> str:
     """`hard_start`: after a pause or a nasal, b, d and g are stops; elsewhere they are soft."""
     letters = word.lower()
-    for spelling, letter in _DIGRAPHS:
-        letters = spelling.sub(letter, letters)
+    for digraph, letter in _DIGRAPHS:
+        letters = digraph.sub(letter, letters)
     # A y is a vowel at the end of a word and where it stands alone.
     letters = re.sub(r"y(?=$|[^aeiouáéíóúü])", "i", letters)
     nuclei = _nuclei(letters)
     stress_at = _stressed_letter(letters, nuclei, word.lower()) if stressed else None
-    sounds = []
-    for position in range(len(letters)):
-        mark = "ˈ" if position == stress_at else ""
-        sounds.append(mark + _sound(letters, position, nuclei, stress_at, hard_start, distinguishes_z))
-    return "".join(sounds)
+    spelling = _Spelling(letters, nuclei, stress_at, hard_start, distinguishes_z)
+    return "".join(
+        ("ˈ" if position == stress_at else "") + _sound(spelling, position)
+        for position in range(len(letters))
+    )
 
 
 def _nuclei(letters: str) -> list[tuple[int, int]]:
@@ -94,49 +116,35 @@ def _stressed_letter(letters: str, nuclei: list[tuple[int, int]], word: str) -> 
     return strong[0] if strong else end - 1
 
 
-def _sound(  # noqa: PLR0913, PLR0911 - one letter and everything that its sound depends on.
-    letters: str,
-    position: int,
-    nuclei: list[tuple[int, int]],
-    stress_at: int | None,
-    hard_start: bool,
-    distinguishes_z: bool,
-) -> str:
-    letter = letters[position]
-    before = letters[position - 1] if position else ""
-    after = letters[position + 1] if position + 1 < len(letters) else ""
+def _sound(spelling: _Spelling, position: int) -> str:
+    letter = spelling.letters[position]
+    before = spelling.letters[position - 1] if position else ""
+    after = spelling.letters[position + 1 : position + 3]
+    soft_vowel_next = after[:1] in _SOFTENING and after != ""
+    hard = spelling.hard_start and not before
     if letter in _VOWELS:
-        return _vowel(letter, position, nuclei, stress_at)
-    if letter in "bv":
-        return "b" if (not before and hard_start) or before in tuple("mn") else "β"
-    if letter == "d":
-        return "d" if (not before and hard_start) or before in tuple("nl") else "ð"
-    if letter == "g" and after and after in _SOFTENING:
-        return "x"
-    if letter in "gG":
-        return "ɡ" if (not before and hard_start) or before == "n" else "ɣ"
-    if letter == "z" or (letter == "c" and after and after in _SOFTENING):
-        return "θ" if distinguishes_z else "s"
-    if letter == "c":
-        return "k"
-    if letter == "y":
-        return "ʝ"
-    if letter == "r":
-        return "r" if not before or before in "nls" else "ɾ"
-    if letter == "n":
-        velar = after and (
-            after in "kgGqjW"
-            or (after == "c" and letters[position + 2 : position + 3] not in tuple(_SOFTENING))
-        )
-        return "ŋ" if velar else "n"
-    return _ALWAYS.get(letter, "")
+        return _vowel(spelling, position)
+    if letter in _STOPS:
+        if letter == "g" and soft_vowel_next:
+            return "x"
+        stop, soft, nasals = _STOPS[letter]
+        return stop if hard or (before and before in nasals) else soft
+    velar_c_next = after[:1] == "c" and after[1:] not in tuple(_SOFTENING)
+    sounds = {
+        "z": "θ" if spelling.distinguishes_z else "s",
+        "r": "r" if not before or before in "nls" else "ɾ",
+        "n": "ŋ" if velar_c_next or after[:1] in tuple("kgGqjW") else "n",
+    }
+    if letter == "c" and soft_vowel_next:
+        return sounds["z"]
+    return sounds.get(letter) or _ALWAYS.get(letter, "")
 
 
-def _vowel(letter: str, position: int, nuclei: list[tuple[int, int]], stress_at: int | None) -> str:
+def _vowel(spelling: _Spelling, position: int) -> str:
+    letter = spelling.letters[position]
     plain = letter.translate(_PLAIN)
-    if letter not in "iuü" or position == stress_at:
+    if letter not in "iuü" or position == spelling.stress_at:
         return plain
-    start, end = next((start, end) for start, end in nuclei if start <= position < end)
-    if position + 1 < end:
-        return "j" if plain == "i" else "w"
-    return plain if position == start else {"i": "i", "u": "u"}[plain]
+    _, end = next((start, end) for start, end in spelling.nuclei if start <= position < end)
+    before_another_vowel = position + 1 < end
+    return {"i": "j", "u": "w"}[plain] if before_another_vowel else plain

@@ -1,0 +1,177 @@
+"""The processes that examine recordings: a bounded number, with a bounded queue and a time limit each.
+
+Programs of their own instead of forks or a process pool: they import nothing of the service, they see
+none of its secrets, and one that hangs on a hostile file is killed without disturbing the others.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from prometheus_client import Gauge, Histogram
+
+from services.voice.ports import NormalisedSample
+from services.voice.refusals import FOUND_BY_EXAMINATION, SampleQueueFull, SampleUnreadable
+from services.voice.sample.wire import LENGTH, MOST_HEADER_BYTES, MOST_PART_BYTES, SAMPLE_RATE
+
+log = structlog.get_logger()
+
+EXAMINATION_SECONDS = Histogram(
+    "newvisions_voice_examination_seconds",
+    "Time from taking a recording from the queue to its verdict.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10),
+)
+WAITING_RECORDINGS = Gauge("newvisions_voice_waiting_recordings", "Recordings that wait to be examined.")
+
+_START_SECONDS: Final = 30
+# A process whose parent died ends itself after this many limits.
+_ALARM_LIMITS: Final = 2
+
+
+class WorkerEnded(Exception):
+    """The process ended, or answered what no honest one answers."""
+
+
+class Examiners:
+    def __init__(self, workers: int, queue: int, seconds: int) -> None:
+        self._workers = [_Worker(seconds) for _ in range(workers)]
+        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._queue = queue
+        self._waiting = 0
+
+    async def start(self) -> None:
+        """Returns at once; the first recordings wait until the processes have loaded."""
+        for worker in self._workers:
+            await worker.start()
+            self._idle.put_nowait(worker)
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            await worker.close()
+
+    async def examine(self, recording: bytes) -> NormalisedSample:
+        async with self._turn() as worker:
+            with EXAMINATION_SECONDS.time():
+                return await worker.examine(recording)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator["_Worker"]:
+        if self._idle.empty() and self._waiting >= self._queue:
+            raise SampleQueueFull("Too many recordings are being examined right now.")
+        self._waiting += 1
+        WAITING_RECORDINGS.set(self._waiting)
+        try:
+            worker = await self._idle.get()
+        finally:
+            self._waiting -= 1
+            WAITING_RECORDINGS.set(self._waiting)
+        try:
+            yield worker
+        finally:
+            self._idle.put_nowait(worker)
+
+
+class _Worker:
+    def __init__(self, seconds: int) -> None:
+        self._seconds = seconds
+        self._process: Process | None = None
+        self._ready = False
+
+    async def start(self) -> None:
+        module = "services.voice.sample.worker"
+        self._ready = False
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", module, str(self._seconds * _ALARM_LIMITS)),
+            stdin=PIPE,
+            stdout=PIPE,
+            env=_environment(),
+            limit=1 << 20,
+        )
+
+    async def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.returncode is None:
+            process.kill()
+        # Reads what is left, so that the pipes are closed as well.
+        await process.communicate()
+
+    async def examine(self, recording: bytes) -> NormalisedSample:
+        try:
+            process = await self._started()
+            async with asyncio.timeout(self._seconds):
+                return await _asked(process, recording)
+        except TimeoutError as error:
+            log.warning("sample_examination_timed_out", bytes=len(recording))
+            await self._restart()
+            raise SampleUnreadable("The recording takes too long to read; it may be damaged.") from error
+        except (WorkerEnded, OSError, asyncio.IncompleteReadError, ValueError) as error:
+            log.error("sample_examination_died", bytes=len(recording), cause=type(error).__name__)
+            await self._restart()
+            raise SampleUnreadable("The recording cannot be read; it may be damaged.") from error
+        except asyncio.CancelledError:
+            # Its answer would be taken for the next recording's.
+            await self._restart()
+            raise
+
+    async def _started(self) -> Process:
+        if self._process is None:
+            await self.start()
+        assert self._process is not None  # noqa: S101 - start() has just set it
+        if not self._ready:
+            async with asyncio.timeout(_START_SECONDS):
+                await _header(self._process)
+            self._ready = True
+        return self._process
+
+    async def _restart(self) -> None:
+        await self.close()
+        await self.start()
+
+
+async def _asked(process: Process, recording: bytes) -> NormalisedSample:
+    assert process.stdin is not None  # noqa: S101 - it was started with pipes
+    process.stdin.write(LENGTH.pack(len(recording)) + recording)
+    await process.stdin.drain()
+    header = await _header(process)
+    if "refused" in header:
+        raise FOUND_BY_EXAMINATION[header["refused"]](header["message"])
+    pcm = await _part(process, header["pcm_bytes"])
+    mp3 = await _part(process, header["mp3_bytes"])
+    return NormalisedSample(
+        hash=header["hash"],
+        pcm=pcm,
+        sample_rate=SAMPLE_RATE,
+        mp3=mp3,
+        seconds=header["seconds"],
+        transcoded=header["transcoded"],
+    )
+
+
+async def _header(process: Process) -> dict[str, Any]:
+    assert process.stdout is not None  # noqa: S101 - it was started with pipes
+    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+    if length > MOST_HEADER_BYTES:
+        raise WorkerEnded(f"a header of {length} bytes")
+    header: dict[str, Any] = json.loads(await process.stdout.readexactly(length))
+    return header
+
+
+async def _part(process: Process, length: int) -> bytes:
+    assert process.stdout is not None  # noqa: S101 - it was started with pipes
+    if not 0 < length <= MOST_PART_BYTES:
+        raise WorkerEnded(f"a part of {length} bytes")
+    return await process.stdout.readexactly(length)
+
+
+def _environment() -> dict[str, str]:
+    """Where its modules are, and one thread each; no secret of ours."""
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -1,0 +1,270 @@
+"""What the ledger promises, on the real store: against a model, in races, and at the turn of a month."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.auth.domain.credits import Balance, Entry, State, period_of
+from services.auth.domain.errors import CreditsExhausted, ReservationNotFound
+from services.auth.mongo import open_database
+from services.auth.mongo.ledger import MongoLedger
+
+NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
+LASTS = timedelta(minutes=5)
+LONG_AFTER = timedelta(hours=3)
+
+
+@pytest.fixture(scope="module")
+async def ledger(mongo_url: str) -> AsyncIterator[MongoLedger]:
+    async with open_database(mongo_url, f"auth_ledger_{uuid4().hex}", 32) as database:
+        yield database.ledger
+
+
+def wanted(user_id: str, performance_id: str, credits: int, now: datetime = NOON) -> Entry:
+    return Entry(
+        performance_id, user_id, period_of(now), State.RESERVED, credits, 0, "local", now, now + LASTS
+    )
+
+
+async def spent(ledger: MongoLedger, user_id: str, now: datetime = NOON) -> tuple[int, int]:
+    balance = await ledger.balance(user_id, period_of(now))
+    return balance.used, balance.reserved
+
+
+async def test_a_month_that_never_began_is_empty(ledger):
+    assert await ledger.balance(str(uuid4()), "2026-11") == Balance("2026-11", 0, 0)
+
+
+async def test_a_hundred_reservations_at_once_fill_the_limit_exactly(ledger):
+    user = str(uuid4())
+    outcomes = await asyncio.gather(
+        *(ledger.reserve(wanted(user, str(uuid4()), 30), 1000) for _ in range(100)), return_exceptions=True
+    )
+    assert sum(isinstance(outcome, CreditsExhausted) for outcome in outcomes) == 67
+    assert await spent(ledger, user) == (0, 990)
+    # Not one credit is lost: what is left can be had.
+    await ledger.reserve(wanted(user, str(uuid4()), 10), 1000)
+    with pytest.raises(CreditsExhausted):
+        await ledger.reserve(wanted(user, str(uuid4()), 1), 1000)
+
+
+async def test_one_performance_reserved_by_many_at_once_is_reserved_once(ledger):
+    user, performance = str(uuid4()), str(uuid4())
+    entries = await asyncio.gather(*(ledger.reserve(wanted(user, performance, 30), 100) for _ in range(20)))
+    assert {entry.reserved for entry in entries} == {30}
+    assert await spent(ledger, user) == (0, 30)
+
+
+async def test_settling_and_releasing_at_once_has_one_outcome(ledger):
+    for _ in range(10):
+        user, performance = str(uuid4()), str(uuid4())
+        await ledger.reserve(wanted(user, performance, 30), 100)
+        outcomes = await asyncio.gather(
+            *(ledger.settle(user, performance, 20, 100, NOON) for _ in range(5)),
+            *(ledger.release(user, performance, NOON) for _ in range(5)),
+        )
+        assert len({(entry.state, entry.charged) for entry in outcomes}) == 1
+        assert await spent(ledger, user) == (outcomes[0].charged, 0)
+
+
+async def test_a_settlement_beyond_its_reservation_takes_no_more_than_is_left(ledger):
+    user, first, second = str(uuid4()), str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, first, 30), 100)
+    await ledger.reserve(wanted(user, second, 60), 100)
+    assert (await ledger.settle(user, first, 50, 100, NOON)).charged == 40
+    assert await spent(ledger, user) == (40, 60)
+
+
+async def test_settlements_beyond_their_reservations_at_once_never_overshoot(ledger):
+    user, performances = str(uuid4()), [str(uuid4()) for _ in range(10)]
+    for performance in performances:
+        await ledger.reserve(wanted(user, performance, 10), 130)
+    await asyncio.gather(*(ledger.settle(user, performance, 25, 130, NOON) for performance in performances))
+    assert await spent(ledger, user) == (130, 0)
+
+
+async def test_another_users_performance_is_out_of_reach(ledger):
+    user, performance = str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, performance, 30), 100)
+    with pytest.raises(ReservationNotFound):
+        await ledger.settle(str(uuid4()), performance, 30, 100, NOON)
+    await ledger.release(str(uuid4()), performance, NOON)
+    assert await spent(ledger, user) == (0, 30)
+
+
+async def test_the_sweeper_returns_what_expired_once_however_many_sweep(ledger):
+    user, lost, kept = str(uuid4()), str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, lost, 30), 100)
+    await ledger.reserve(wanted(user, kept, 40, NOON + LASTS), 100)
+    swept = await asyncio.gather(*(ledger.sweep(NOON + LASTS) for _ in range(4)))
+    assert [entry.performance_id for entries in swept for entry in entries if entry.user_id == user] == [lost]
+    assert await spent(ledger, user) == (0, 40)
+
+
+@pytest.mark.parametrize("archived", [False, True])
+async def test_what_was_heard_after_its_reservation_expired_is_still_charged_once(ledger, archived):
+    user, performance = str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, performance, 30), 30)
+    await ledger.sweep(NOON + LASTS)
+    later = NOON + LASTS
+    if archived:
+        later = NOON + LONG_AFTER
+        await ledger.sweep(later)
+    await ledger.reserve(wanted(user, str(uuid4()), 30, later), 30)
+    settled = await asyncio.gather(*(ledger.settle(user, performance, 25, 30, later) for _ in range(5)))
+    assert {entry.charged for entry in settled} == {25}
+    assert await spent(ledger, user) == (25, 30)
+
+
+@pytest.mark.parametrize("end", ["settled", "released", "refused"])
+async def test_an_archived_outcome_still_stands_and_its_month_stays_small(ledger, end):
+    user, performance = str(uuid4()), str(uuid4())
+    if end != "refused":
+        await ledger.reserve(wanted(user, performance, 30), 100)
+    if end == "settled":
+        await ledger.settle(user, performance, 20, 100, NOON)
+    else:
+        await ledger.release(user, performance, NOON)
+    await ledger.sweep(NOON + LONG_AFTER)
+    month = await ledger._months.find_one(f"{user}:2026-11")
+    assert month is not None
+    assert month["entries"] == {}
+    assert "sweep_at" not in month
+
+    state = State.SETTLED if end == "settled" else State.RELEASED
+    later = NOON + LONG_AFTER
+    assert (await ledger.reserve(wanted(user, performance, 30, later), 100)).state is state
+    assert (await ledger.settle(user, performance, 30, 100, later)).state is state
+    assert (await ledger.release(user, performance, later)).state is state
+    assert await spent(ledger, user) == ((20, 0) if end == "settled" else (0, 0))
+
+
+MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
+BEFORE, AFTER = MIDNIGHT - timedelta(seconds=1), MIDNIGHT + timedelta(seconds=1)
+
+
+async def test_a_performance_is_paid_by_the_month_it_began_in(ledger):
+    user, performance = str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, performance, 30, BEFORE), 30)
+    again = await ledger.reserve(wanted(user, performance, 30, AFTER), 30)
+    assert again.period == "2026-11"
+    await ledger.settle(user, performance, 20, 30, MIDNIGHT + timedelta(days=2))
+    assert await spent(ledger, user, BEFORE) == (20, 0)
+    assert await spent(ledger, user, AFTER) == (0, 0)
+    await ledger.reserve(wanted(user, str(uuid4()), 30, AFTER), 30)
+
+
+async def test_replicas_that_disagree_about_the_month_reserve_once(ledger):
+    for _ in range(10):
+        user, performance = str(uuid4()), str(uuid4())
+        moments = [random.choice((BEFORE, AFTER)) for _ in range(8)]
+        entries = await asyncio.gather(
+            *(ledger.reserve(wanted(user, performance, 30, now), 100) for now in moments)
+        )
+        assert len({entry.period for entry in entries}) == 1
+        held = [await spent(ledger, user, now) for now in (BEFORE, AFTER)]
+        assert sorted(held) == [(0, 0), (0, 30)]
+
+
+async def test_a_release_and_a_late_reservation_meet_across_the_turn_of_the_month(ledger):
+    for first, second in ((BEFORE, AFTER), (AFTER, BEFORE)):
+        user, performance = str(uuid4()), str(uuid4())
+        await ledger.release(user, performance, first)
+        assert (await ledger.reserve(wanted(user, performance, 9, second), 100)).state is State.RELEASED
+    for _ in range(10):
+        user, performance = str(uuid4()), str(uuid4())
+        reserve = ledger.reserve(wanted(user, performance, 9, random.choice((BEFORE, AFTER))), 100)
+        release = ledger.release(user, performance, random.choice((BEFORE, AFTER)))
+        await asyncio.gather(reserve, release)
+        assert [await spent(ledger, user, now) for now in (BEFORE, AFTER)] == [(0, 0), (0, 0)]
+
+
+LIMIT = 100
+
+
+@dataclass
+class Model:
+    """The ledger as one would write it for a single caller with unlimited memory."""
+
+    states: dict[str, tuple[State, int, int]] = field(default_factory=dict)
+    due: dict[str, datetime] = field(default_factory=dict)
+    used: int = 0
+
+    @property
+    def reserved(self) -> int:
+        return sum(held for state, held, _ in self.states.values() if state is State.RESERVED)
+
+    def reserve(self, performance: str, credits: int, now: datetime) -> State | None:
+        if performance not in self.states:
+            if self.used + self.reserved + credits > LIMIT:
+                return None
+            self.states[performance] = (State.RESERVED, credits, 0)
+            self.due[performance] = now + LASTS
+        return self.states[performance][0]
+
+    def settle(self, performance: str, cost: int) -> int | None:
+        if performance not in self.states:
+            return None
+        state, held, charged = self.states[performance]
+        if state in {State.RESERVED, State.EXPIRED}:
+            room = held + max(0, LIMIT - self.used - self.reserved)
+            charged = cost if state is State.EXPIRED else min(cost, room)
+            self.states[performance] = (State.SETTLED, held, charged)
+            self.used += charged
+        return charged
+
+    def release(self, performance: str) -> None:
+        state, held, _ = self.states.get(performance, (State.EXPIRED, 0, 0))
+        if state in {State.RESERVED, State.EXPIRED}:
+            self.states[performance] = (State.RELEASED, held, 0)
+
+    def sweep(self, now: datetime) -> None:
+        for performance, (state, held, _) in self.states.items():
+            if state is State.RESERVED and self.due[performance] <= now:
+                self.states[performance] = (State.EXPIRED, held, 0)
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("reserve"), st.integers(0, 4), st.integers(1, 60)),
+    st.tuples(st.just("settle"), st.integers(0, 4), st.integers(1, 60)),
+    st.tuples(st.just("release"), st.integers(0, 4), st.just(0)),
+    # Minutes: some expire reservations, some archive outcomes.
+    st.tuples(st.just("sweep"), st.just(0), st.sampled_from([1, 5, 20])),
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEPS, max_size=14))
+async def test_any_order_of_calls_ends_as_in_the_model(ledger, steps):
+    user, now, model = str(uuid4()), NOON, Model()
+    performances = [str(uuid4()) for _ in range(5)]
+    for step, which, amount in steps:
+        performance = performances[which]
+        if step == "reserve":
+            expected = model.reserve(performance, amount, now)
+            try:
+                entry = await ledger.reserve(wanted(user, performance, amount, now), LIMIT)
+                assert entry.state is expected
+            except CreditsExhausted:
+                assert expected is None
+        elif step == "settle":
+            charged = model.settle(performance, amount)
+            try:
+                assert (await ledger.settle(user, performance, amount, LIMIT, now)).charged == charged
+            except ReservationNotFound:
+                assert charged is None
+        elif step == "release":
+            model.release(performance)
+            await ledger.release(user, performance, now)
+        else:
+            now += timedelta(minutes=amount)
+            model.sweep(now)
+            await ledger.sweep(now)
+        assert await spent(ledger, user) == (model.used, model.reserved)

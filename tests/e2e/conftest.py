@@ -1,0 +1,75 @@
+"""The whole stack behind its gateway, as one process and as many; only the speech model is a tone."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+
+from dev.performer import Performer, accepted
+from dev.stack import Stack
+from gateway.settings import Limits
+from tests import samples
+
+# All tests come from one address; what the limits do is tested where the gateway stands alone.
+GENEROUS = Limits(reads=100_000, costly=100_000, guessable=100_000, address=1_000_000)
+MONTHLY_LIMIT = 1500
+SIGN_UPS = 150
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a stack stay on one worker of a parallel run."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if "stack" in parameters:
+            item.add_marker(pytest.mark.xdist_group(f"stack of {parameters['stack']}"))
+
+
+@pytest.fixture(scope="session", params=["one", "many"])
+async def stack(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Stack]:
+    settings = {"AUTH_MONTHLY_LIMIT": str(MONTHLY_LIMIT), "CONTENT_MODEL_ORDER": "offline"}
+    data = tmp_path_factory.mktemp(f"stack-{request.param}")
+    running = Stack(data, processes=request.param, engine="tone", limits=GENEROUS, environment=settings)
+    async with running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def codes(stack: Stack) -> Iterator[str]:
+    """Activation codes nobody used before; take the next one."""
+    return iter(await stack.activation_codes(SIGN_UPS))
+
+
+SignUp = Callable[[], Awaitable[Performer]]
+
+
+@pytest.fixture
+async def sign_up(stack: Stack, codes: Iterator[str]) -> AsyncIterator[SignUp]:
+    """Makes a signed-in performer without a voice."""
+    async with AsyncExitStack() as cleanup:
+
+        async def make() -> Performer:
+            return await cleanup.enter_async_context(Performer.signed_up(stack.url, next(codes)))
+
+        yield make
+
+
+@pytest.fixture
+async def performer(sign_up: SignUp) -> Performer:
+    return await sign_up()
+
+
+@pytest.fixture
+async def voiced(performer: Performer) -> Performer:
+    """A performer whose voice is known."""
+    accepted(await performer.upload(samples.speech()))
+    return performer
+
+
+@pytest.fixture
+async def stranger(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that never signed in."""
+    async with httpx.AsyncClient(base_url=stack.url, timeout=30) as http:
+        yield http

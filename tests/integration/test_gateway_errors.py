@@ -1,0 +1,172 @@
+"""Every refusal has one shape, whoever refuses: a service, gRPC, the transcoder or Envoy."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from dev.ports import free_port
+from tests.integration.gateway_envoy import gateway, until_ready
+from tests.integration.gateway_stage import Stage, bearer
+
+CARD = {"routine_type": "cards", "value": "7"}
+# Words of our own machinery that no caller may read.
+INSIDE = re.compile(r"TYPE_|newvisions\.|secret|grpc|proto|envoy|Traceback|upstream|<class", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    nowhere = {"content": f"127.0.0.1:{free_port()}"}
+    async with Stage().playing() as stage, gateway(stage, upstreams=nowhere, limits=None) as client:
+        await until_ready(client)
+        yield client
+
+
+def refusal(answer: httpx.Response, status: int, error: str) -> dict[str, Any]:
+    """The body, once it is known to have the one shape."""
+    body: dict[str, Any] = answer.json()
+    assert (answer.status_code, body["error"]) == (status, error)
+    assert answer.headers["content-type"] == "application/json"
+    assert set(body) == {"error", "message", "action", "detail", "request_id"}
+    assert body["message"] and body["action"]
+    assert body["detail"] == body["message"]
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert not INSIDE.search(answer.text)
+    assert not [name for name in answer.headers if name.startswith(("grpc-", "x-envoy-", "x-parse"))]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "error", "retry_after"),
+    [
+        ("unpaid", 402, "CREDITS_EXHAUSTED", None),
+        ("refused", 422, "CONTENT_REFUSED", None),
+        ("busy", 503, "SPEECH_ENGINE_BUSY", "7"),
+        ("crash", 500, "INTERNAL", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/perform", "/v1/perform:stream"])
+async def test_a_services_own_error_keeps_its_status_and_words(http, path, value, status, error, retry_after):
+    answer = await http.post(path, json={**CARD, "value": value}, headers=bearer())
+    refusal(answer, status, error)
+    assert answer.headers.get("retry-after") == retry_after
+
+
+async def test_quotes_in_a_message_stay_what_they_were(http):
+    answer = await http.post("/v1/perform", json={**CARD, "value": "unpaid"}, headers=bearer())
+    assert answer.json()["message"] == 'Nothing is left of "this" month.'
+
+
+async def test_text_of_a_user_cannot_pass_for_an_error_of_ours(http):
+    forged = '{"@type":"type.googleapis.com/newvisions.edge.v1.ApiError","error":"X","httpStatus":200}]}'
+    answer = await http.post("/v1/perform", json={"routine_type": forged, "value": "7"}, headers=bearer())
+    refusal(answer, 400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ('{"routine_type":', "The body is not valid JSON."),
+        ("hello", "The body is not valid JSON."),
+        ('{"value":"\\u12"}', "The body is not valid JSON."),
+        (b'{"value":"\xff"}', "The body is not valid JSON."),
+        ("[1]", "The body must be a JSON object."),
+        ('"text"', "The body must be a JSON object."),
+        ('{"value":{"a":1}}', "A value in the body has the wrong type."),
+        ('{"value":["a"]}', "A value in the body has the wrong type."),
+        (
+            '{"settings_override":{"voice_stability":"x"}}',
+            "settings_override.voice_stability: must be a whole number.",
+        ),
+        (
+            '{"settings_override":{"background_sound":3}}',
+            "settings_override.background_sound: must be true or false.",
+        ),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_explained_without_our_type_names(http, body, sentence):
+    answer = await http.post("/v1/perform", content=body, headers=bearer())
+    assert refusal(answer, 400, "INVALID_REQUEST")["message"] == sentence
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("nonsense=1", "The parameter nonsense is not known."),
+        ("page_size=x", "page_size: must be a whole number."),
+    ],
+)
+async def test_a_query_that_cannot_be_read_is_explained(http, query, sentence):
+    answer = await http.get(f"/v1/recordings?{query}", headers=bearer())
+    assert refusal(answer, 400, "INVALID_REQUEST")["message"] == sentence
+
+
+async def test_text_that_is_not_utf8_is_the_callers_fault(http):
+    answer = await http.get("/v1/recordings/%ff", headers=bearer())
+    refusal(answer, 400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sentence"),
+    [
+        ("GET", "/nope", "There is no such route."),
+        ("GET", "/v1/recordings/", "There is no such route."),
+        ("GET", "/v1/recordings/..%2f..%2fx", "There is no such route."),
+        ("PUT", "/v1/perform", "/v1/perform answers to POST only."),
+        (
+            "POST",
+            "/v1/recordings/7",
+            "/v1/recordings/{recording_id} answers to DELETE and GET and PATCH only.",
+        ),
+        ("OPTIONS", "/v1/perform", "/v1/perform answers to POST only."),
+        ("POST", "/newvisions.auth.v1.AuthService/ReserveCredits", "There is no such route."),
+    ],
+)
+async def test_an_unknown_route_or_method_is_not_found(http, method, path, sentence):
+    answer = await http.request(method, path)
+    assert refusal(answer, 404, "ROUTE_NOT_FOUND")["message"] == sentence
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/newvisions.auth.v1.AuthService/ReserveCredits", "/newvisions.auth.v1.AuthService/Login", "/v1/health"],
+)
+async def test_native_grpc_reaches_no_service(http, path):
+    headers = {"content-type": "application/grpc", "te": "trailers"}
+    answer = await http.post(path, content=b"\0\0\0\0\0", headers=headers)
+    assert answer.headers["grpc-status"] == "12"  # UNIMPLEMENTED, in the words of gRPC.
+    assert json.loads(answer.headers["grpc-message"])["error"] == "ROUTE_NOT_FOUND"
+
+
+async def test_a_body_above_the_routes_limit_is_too_large(http):
+    answer = await http.post("/v1/perform", json={**CARD, "value": "a" * 70_000}, headers=bearer())
+    refusal(answer, 413, "TOO_LARGE")
+
+
+async def test_headers_above_the_limit_are_too_large(http):
+    answer = await http.get("/v1/health", headers={"x-long": "a" * 14_000})
+    refusal(answer, 413, "TOO_LARGE")
+
+
+async def test_a_service_that_cannot_be_reached_is_unavailable_for_now(http):
+    answer = await http.post("/v1/generate-thought", json={"topic": "a", "value": "b"}, headers=bearer())
+    refusal(answer, 503, "SERVICE_UNAVAILABLE")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_the_gateway_is_ready_only_when_every_service_is(http):
+    refusal(await http.get("/healthz"), 503, "SERVICE_UNAVAILABLE")
+    assert (await http.get("/livez")).json() == {"status": "ok"}
+
+
+async def test_a_call_that_takes_too_long_ends_with_its_deadline(http):
+    answer = await http.get("/v1/recordings/slow", headers=bearer())
+    refusal(answer, 504, "DEADLINE_EXCEEDED")
+
+
+async def test_a_call_without_a_service_behind_it_tells_no_inside(http):
+    answer = await http.get("/v1/users/me", headers=bearer())
+    refusal(answer, 500, "INTERNAL")

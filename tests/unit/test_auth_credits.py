@@ -1,0 +1,116 @@
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.auth.domain.credits import (
+    MONTH_OVERLAP,
+    OUTCOME_STAYS,
+    CostFactors,
+    Entry,
+    State,
+    charge,
+    period_before,
+    period_of,
+    periods_at,
+    turns_at,
+)
+from services.auth.factors import CostFactorsUnusable, read_factors
+from services.auth.settings import Settings
+
+SHIPPED = read_factors(Settings.model_fields["cost_factors_file"].default)
+MOMENTS = st.datetimes(datetime(2001, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
+
+
+@pytest.mark.parametrize(
+    ("characters", "model", "cost"),
+    [
+        (100, "eleven_flash_v2_5", 50),
+        (101, "eleven_turbo_v2_5", 50),
+        (103, "eleven_flash_v2_5", 52),
+        (1, "eleven_flash_v2_5", 1),
+        (101, "eleven_multilingual_v2", 101),
+        (101, "eleven_v3", 101),
+        (101, "local", 101),
+        (101, "", 101),
+    ],
+)
+def test_the_shipped_factors_are_those_of_the_contract(characters, model, cost):
+    assert SHIPPED.cost(characters, model) == cost
+
+
+@given(st.integers(1, 10_000), st.decimals(Decimal("0.01"), 10, places=2))
+def test_a_cost_is_the_exact_product_rounded_half_to_even_and_at_least_one(characters, factor):
+    expected = max(1, round(Fraction(factor) * characters))
+    assert CostFactors(models={"m": factor}).cost(characters, "m") == expected
+
+
+@given(MOMENTS)
+def test_a_month_lasts_until_it_turns(moment):
+    turn = turns_at(moment)
+    assert turn > moment
+    assert turn - moment <= timedelta(days=31)
+    assert period_of(turn - timedelta(microseconds=1)) == period_of(moment)
+    assert period_of(turn) > period_of(moment)
+    assert period_before(turn) == period_of(moment)
+
+
+@given(MOMENTS, st.timedeltas(-MONTH_OVERLAP, MONTH_OVERLAP))
+def test_replicas_whose_clocks_differ_a_little_share_a_month(moment, skew):
+    assert period_of(moment + skew) in periods_at(moment)
+    assert list(periods_at(moment)) == sorted(periods_at(moment))
+    assert len(periods_at(moment)) <= 2
+
+
+def test_the_month_is_that_of_utc():
+    madrid = datetime(2026, 12, 1, 0, 30, tzinfo=UTC).astimezone(tz=None)
+    assert period_of(madrid) == "2026-12"
+    assert turns_at(madrid) == datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def test_marks_at_the_turn_of_the_month_outlive_it():
+    assert OUTCOME_STAYS > 2 * MONTH_OVERLAP
+
+
+def entry(state: State, reserved: int) -> Entry:
+    now = datetime(2026, 11, 3, tzinfo=UTC)
+    return Entry("p", "u", "2026-11", state, reserved, 0, "local", now, now)
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.integers(-500, 500))
+def test_a_charge_stays_within_what_was_set_aside_and_what_the_month_has_left(reserved, cost, room):
+    taken = charge(entry(State.RESERVED, reserved), cost, room)
+    assert taken <= reserved + max(0, room)
+    assert taken == cost or taken == reserved + max(0, room)
+
+
+@given(st.integers(1, 500), st.integers(-500, 0))
+def test_what_was_heard_after_its_reservation_expired_is_paid_in_full(cost, room):
+    assert charge(entry(State.EXPIRED, 100), cost, room) == cost
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"default": "1", "models": {}}',
+        '{"default": 1, "models": {"m": 0}}',
+        '{"default": -1}',
+    ],
+)
+def test_a_file_with_a_wrong_price_is_refused(tmp_path, content):
+    (tmp_path / "factors.json").write_text(content)
+    with pytest.raises(CostFactorsUnusable):
+        read_factors(tmp_path / "factors.json")
+
+
+def test_an_operator_may_change_the_prices(tmp_path):
+    (tmp_path / "factors.json").write_text(json.dumps({"default": 2, "models": {"cheap": 0.1}}))
+    factors = read_factors(tmp_path / "factors.json")
+    assert (factors.cost(30, "cheap"), factors.cost(30, "other")) == (3, 60)
