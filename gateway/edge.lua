@@ -135,6 +135,7 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   rate_limit(headers)
+  headers:remove("x-envoy-upstream-healthchecked-cluster")
   -- Already refused; all it says is in its grpc-status.
   if headers:get("content-type") == "application/grpc" then return end
   for _, name in ipairs({"status", "message", "status-details-bin", "accept-encoding"}) do

@@ -15,7 +15,7 @@ from gateway.replies import local_reply_config
 from gateway.routes import DEFAULT_BODY_KIB, Route, read_routes
 from gateway.settings import SERVICES, GatewaySettings, Limits, load_settings
 from gateway.table import markdown
-from gateway.virtual_host import transcoder, virtual_host
+from gateway.virtual_host import TYPES, virtual_host
 
 __all__ = ["GatewaySettings", "Limits", "load_settings", "render"]
 
@@ -33,6 +33,7 @@ def render(settings: GatewaySettings) -> str:
         virtual_host=virtual_host(routes, settings),
         rate_limits=rate_limits(),
         buckets=buckets(settings.limits) if settings.limits else [],
+        default_body_bytes=DEFAULT_BODY_KIB * 1024,
         transcoder=_transcoder(routes, settings),
         local_replies=local_reply_config(),
         lua=(HERE / "edge.lua").read_text(),
@@ -40,8 +41,21 @@ def render(settings: GatewaySettings) -> str:
 
 
 def _transcoder(routes: list[Route], settings: GatewaySettings) -> dict[str, Any]:
-    services = {route.service_name for route in routes}
-    return transcoder(settings.descriptors, services, DEFAULT_BODY_KIB)
+    return {
+        "@type": f"{TYPES}filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
+        "proto_descriptor": str(Path(settings.descriptors).resolve()),
+        "services": sorted({route.service_name for route in routes}),
+        # The routes are those of the HTTP rules, not of the gRPC methods behind them.
+        "match_incoming_request_route": True,
+        "convert_grpc_status": True,
+        "print_options": {"always_print_primitive_fields": True},
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
+        },
+        # Each route's own limit was kept before; this one does not count what its parser holds.
+        "max_request_body_size": max(route.max_body_kib for route in routes) * 1024,
+    }
 
 
 def _upstream(name: str, address: str) -> dict[str, Any]:

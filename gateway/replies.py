@@ -4,31 +4,38 @@ from dataclasses import dataclass
 from typing import Any
 
 TYPES = "type.googleapis.com/envoy.extensions."
+DETAILS = "response.code_details"
 REQUEST = "%STREAM_ID%"
 # Requests that were refused before they had an id; the access log knows the connection.
 CONNECTION = "connection-%CONNECTION_ID%"
 
 
+def _because(detail: str) -> str:
+    return f"{DETAILS}.contains('{detail}')"
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The first whose status and code details fit shapes the answer.
+    """The first whose status and condition fit shapes the answer.
 
-    `details` is looked for in Envoy's code details; empty fits all. `answer` is the status the
-    client sees, when not the same.
+    `when` is a CEL expression; empty fits all. `answer` is the status the client sees, when not the
+    same.
     """
 
     status: int
     error: str
     message: str
     action: str
-    details: str = ""
+    when: str = ""
     answer: int = 0
     retry_after_seconds: int = 0
     request_id: str = REQUEST
 
 
 # The route table's sentence about a path that is none of its routes.
+NOWHERE = "xds.cluster_name == 'nowhere' && " + _because("no_healthy_upstream")
 MISS = "%METADATA(ROUTE:newvisions:miss)%"
+LOOK = "Check the path and the method; the paths begin with /v1."
 LOG_IN = "Log in (POST /v1/auth/login) and send the access token as a bearer token or cookie."
 
 REPLIES = (
@@ -44,17 +51,23 @@ REPLIES = (
         "AUTH_UNAVAILABLE",
         "Sign-in cannot be checked right now.",
         "Try again in a few seconds; the token need not be renewed.",
-        details="Jwks_remote_fetch_is_failed",
+        when=_because("Jwks_remote_fetch_is_failed"),
         answer=503,
         retry_after_seconds=2,
     ),
-    Reply(401, "UNAUTHENTICATED", "This route needs an access token.", LOG_IN, details="Jwt_is_missing"),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
+        "This route needs an access token.",
+        LOG_IN,
+        when=_because("Jwt_is_missing"),
+    ),
     Reply(
         401,
         "UNAUTHENTICATED",
         "The access token has expired.",
         "Renew it (POST /v1/auth/refresh) or log in again.",
-        details="Jwt_is_expired",
+        when=_because("Jwt_is_expired"),
     ),
     Reply(401, "UNAUTHENTICATED", "The access token is not valid.", LOG_IN),
     Reply(
@@ -62,7 +75,7 @@ REPLIES = (
         "UNAUTHENTICATED",
         "The access token was made for another audience.",
         LOG_IN,
-        details="jwt_authn_access_denied",
+        when=_because("jwt_authn_access_denied"),
         answer=401,
     ),
     Reply(
@@ -70,9 +83,9 @@ REPLIES = (
         "ROUTE_NOT_FOUND",
         "Native gRPC is not spoken here.",
         "Call the HTTP routes, which begin with /v1.",
-        details="lua_response",
+        when=_because("lua_response"),
     ),
-    Reply(404, "ROUTE_NOT_FOUND", MISS, "Check the path and the method; the paths begin with /v1."),
+    Reply(404, "ROUTE_NOT_FOUND", MISS, LOOK),
     Reply(408, "DEADLINE_EXCEEDED", "The request took too long to arrive.", "Send it again.", answer=504),
     Reply(413, "TOO_LARGE", "The body is larger than this route takes.", "Send a smaller body."),
     Reply(
@@ -96,6 +109,8 @@ REPLIES = (
         "Try again in a few seconds.",
         retry_after_seconds=2,
     ),
+    # The transcoder lets a path with one slash too many pass; nothing stands behind it.
+    Reply(503, "ROUTE_NOT_FOUND", MISS, LOOK, when=NOWHERE, answer=404),
     Reply(
         503,
         "SERVICE_UNAVAILABLE",
@@ -129,7 +144,7 @@ def _healthy() -> dict[str, Any]:
 def _parse_error() -> dict[str, Any]:
     """The transcoder's own words, for edge.lua to make a sentence of that names none of our types."""
     return {
-        "filter": _filter(400, "grpc_json_transcode_failure"),
+        "filter": _filter(400, _because("grpc_json_transcode_failure")),
         "headers_to_add": [_header("x-parse-error", "yes")],
         "body_format_override": {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}},
     }
@@ -137,7 +152,7 @@ def _parse_error() -> dict[str, Any]:
 
 def _mapper(reply: Reply) -> dict[str, Any]:
     mapper: dict[str, Any] = {
-        "filter": _filter(reply.status, reply.details),
+        "filter": _filter(reply.status, reply.when),
         "body_format_override": _body(reply),
     }
     if reply.answer:
@@ -165,10 +180,10 @@ def _body(reply: Reply) -> dict[str, Any]:
     return {"json_format": body, "content_type": "application/json"}
 
 
-def _filter(status: int, details: str = "") -> dict[str, Any]:
+def _filter(status: int, when: str = "") -> dict[str, Any]:
     expression = f"response.code == {status}"
-    if details:
-        expression += f" && response.code_details.contains('{details}')"
+    if when:
+        expression += f" && {when}"
     return {
         "extension_filter": {
             "name": "cel",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from gateway.limits import pace_of
@@ -11,7 +10,7 @@ from gateway.settings import GatewaySettings
 
 TYPES = "type.googleapis.com/envoy.extensions."
 JWT = "envoy.filters.http.jwt_authn"
-TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+BUFFER = "envoy.filters.http.buffer"
 # The service answers by its own deadline; this is for one that does not.
 GRACE_SECONDS = 0.25
 # A stream that sends nothing for this long is broken.
@@ -27,7 +26,7 @@ def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, An
         "name": "newvisions",
         "domains": ["*"],
         "routes": [
-            *(_forward(route, settings) for route in routes),
+            *(_forward(route) for route in routes),
             *_wrong_methods(routes),
             _miss("unknown", {"prefix": "/"}, "There is no such route."),
         ],
@@ -39,24 +38,7 @@ def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, An
     return host
 
 
-def transcoder(descriptors: str, services: Iterable[str], max_body_kib: int) -> dict[str, Any]:
-    return {
-        "@type": f"{TYPES}filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder",
-        "proto_descriptor": str(Path(descriptors).resolve()),
-        "services": sorted(set(services)),
-        # The routes are those of the HTTP rules, not of the gRPC methods behind them.
-        "match_incoming_request_route": True,
-        "convert_grpc_status": True,
-        "print_options": {"always_print_primitive_fields": True},
-        "request_validation_options": {
-            "reject_unknown_method": True,
-            "reject_unknown_query_parameters": True,
-        },
-        "max_request_body_size": max_body_kib * 1024,
-    }
-
-
-def _forward(route: Route, settings: GatewaySettings) -> dict[str, Any]:
+def _forward(route: Route) -> dict[str, Any]:
     milliseconds = round(route.deadline_seconds * 1000)
     timeout = route.deadline_seconds + GRACE_SECONDS
     idle = STREAM_IDLE_SECONDS if route.streams else timeout + 1
@@ -73,12 +55,12 @@ def _forward(route: Route, settings: GatewaySettings) -> dict[str, Any]:
         "route": action,
         "request_headers_to_add": [_header("grpc-timeout", f"{milliseconds}m")],
     }
-    if own := _filters_of(route, settings):
+    if own := _filters_of(route):
         forward["typed_per_filter_config"] = own
     return forward
 
 
-def _filters_of(route: Route, settings: GatewaySettings) -> dict[str, Any]:
+def _filters_of(route: Route) -> dict[str, Any]:
     own: dict[str, Any] = {}
     if route.needs_token:
         own[JWT] = {
@@ -86,7 +68,10 @@ def _filters_of(route: Route, settings: GatewaySettings) -> dict[str, Any]:
             "requirement_name": "signed_in",
         }
     if route.max_body_kib != DEFAULT_BODY_KIB:
-        own[TRANSCODER] = transcoder(settings.descriptors, [route.service_name], route.max_body_kib)
+        own[BUFFER] = {
+            "@type": f"{TYPES}filters.http.buffer.v3.BufferPerRoute",
+            "buffer": {"max_request_bytes": route.max_body_kib * 1024},
+        }
     return own
 
 
@@ -109,8 +94,9 @@ def _retries(route: Route) -> dict[str, Any]:
 def _wrong_methods(routes: list[Route]) -> Iterator[dict[str, Any]]:
     known = sorted(routes, key=lambda route: path_order(route.template))
     for template, group in groupby(known, key=lambda route: route.template):
-        methods = sorted({route.method for route in group})
-        sentence = f"{template} answers to {' and '.join(methods)} only."
+        *others, last = sorted({route.method for route in group})
+        methods = f"{', '.join(others)} and {last}" if others else last
+        sentence = f"{template} answers to {methods} only."
         yield _miss(f"wrong method {template}", _match(template), sentence)
 
 

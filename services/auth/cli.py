@@ -10,9 +10,8 @@ from typing import Any
 from uuid import uuid4
 
 from services.auth.composition import Built, build, clock
-from services.auth.domain.accounts import ROLE_ADMIN, ROLE_USER, User
+from services.auth.domain.accounts import CODES_LAST, ROLE_ADMIN, ROLE_USER, User
 from services.auth.domain.errors import EmailTaken, UsernameTaken
-from services.auth.rpc import CODES_LAST
 from services.auth.settings import Settings
 from services.auth.vault import KeyFileUnusable
 from services.kernel import logs

@@ -106,3 +106,20 @@ class RefreshTokens(Protocol):
 
 class AccessTokens(Protocol):
     def mint(self, user: User, session_id: str, now: datetime, lives: timedelta) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealedKey:
+    generation: int
+    kid: str
+    # The private half, encrypted.
+    sealed: bytes
+    signs_from: datetime
+
+
+class Keys(Protocol):
+    async def all(self) -> list[SealedKey]:
+        """Oldest first."""
+
+    async def add(self, key: SealedKey) -> bool:
+        """False when this generation was made by another process."""

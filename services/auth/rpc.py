@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import grpc
@@ -11,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newvisions.auth.v1 import auth_service_pb2 as pb
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
 from services.auth import cookies
-from services.auth.domain.accounts import SHORTEST_LEGACY_PASSWORD, SHORTEST_PASSWORD
+from services.auth.domain.accounts import CODES_LAST, SHORTEST_LEGACY_PASSWORD, SHORTEST_PASSWORD
 from services.auth.domain.credits import turns_at
 from services.auth.domain.preferences import SETTINGS, Setting
 from services.auth.ports import Users
@@ -23,8 +23,6 @@ from services.auth.usecases.registration import Application, Registrations
 from services.kernel.caller import caller, owner
 
 Context: TypeAlias = grpc.aio.ServicerContext
-
-CODES_LAST = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)

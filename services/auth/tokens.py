@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from jwt.utils import base64url_encode
 
 from services.auth.domain.accounts import User
-from services.auth.mongo.keys import MongoKeys, SealedKey
+from services.auth.ports import Keys, SealedKey
 from services.auth.vault import Seal
 
 
@@ -29,7 +29,7 @@ class SigningKey:
 class KeyRing:
     """The signing keys, as of the last reload; the newest that may sign already does."""
 
-    def __init__(self, keys: MongoKeys, seal: Seal, new_id: Callable[[], UUID]) -> None:
+    def __init__(self, keys: Keys, seal: Seal, new_id: Callable[[], UUID]) -> None:
         self._keys = keys
         self._seal = seal
         self._new_id = new_id

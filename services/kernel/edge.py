@@ -49,9 +49,9 @@ STATUS: Final = {
     Kind.DEADLINE: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 
-# Bytes that no HttpBody can be parsed from. A stream that fails after its first chunk would end
-# like a complete one; the gateway breaks the HTTP response when it meets these instead.
-POISON: Final = b"\xff" * 6
+# No message: a tag of a wire type that does not exist. A stream that fails after its first chunk
+# would end like a complete one; the gateway cannot read this and breaks the HTTP response instead.
+POISON: Final = b"\x0f"
 
 _validator = protovalidate.Validator()
 

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 
 import grpc
 import structlog
@@ -69,8 +69,9 @@ def _with_deadline(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
 
         async def stream(request, context):  # type: ignore[no-untyped-def]
             limit_to(context.time_remaining())
-            async for message in handler.unary_stream(request, context):
-                yield message
+            async with aclosing(handler.unary_stream(request, context)) as messages:
+                async for message in messages:
+                    yield message
 
         return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
 

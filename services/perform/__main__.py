@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -95,13 +95,13 @@ def _patience(settings: Settings) -> Patience:
 
 @asynccontextmanager
 async def _sweeping(sweeper: Sweeper, interval_seconds: float) -> AsyncIterator[None]:
-    task = asyncio.create_task(sweeper.keep_sweeping(interval_seconds))
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(sweeper.keep_sweeping(interval_seconds, stop))
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 if __name__ == "__main__":

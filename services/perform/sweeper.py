@@ -1,6 +1,7 @@
 """Finishes or undoes what a crash left half done. Any number of replicas may run one."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from prometheus_client import Counter
@@ -32,14 +33,19 @@ class Sweeper:
         self._patience = patience
         self._now = now
 
-    async def keep_sweeping(self, interval_seconds: float) -> None:
-        """Until cancelled."""
-        while True:
+    async def keep_sweeping(self, interval_seconds: float, stop: asyncio.Event) -> None:
+        """Until told to stop; then the round under way is finished. It is not cancelled: the database
+        driver may swallow a cancellation that meets an answer."""
+        while not stop.is_set():
             try:
                 await self.sweep()
             except ServiceError as error:
                 log.warning("sweep_failed", cause=error.reason)
-            await asyncio.sleep(interval_seconds)
+            except Exception:
+                # A bug met in one round must not end all later ones, nor the services in this process.
+                log.exception("sweep_crashed")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), interval_seconds)
 
     async def sweep(self) -> int:
         """One round; returns how many performances it ended."""

@@ -4,11 +4,10 @@ import base64
 import binascii
 import re
 from email.message import Message
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks
 
 from services.voice.domain import Upload
 from services.voice.refusals import (
@@ -18,6 +17,9 @@ from services.voice.refusals import (
     SampleMediaUnknown,
     SampleTooLarge,
 )
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 _DATA_URL: Final = re.compile(r"data:([^,;]*)((?:;[^,;]+)*),", re.ASCII | re.IGNORECASE)
 # Some recorders call an audio track in a video container a video; curl names no type of its own.
@@ -94,7 +96,7 @@ class _Form:
         self._headers: dict[str, str] = {}
         self._inside_file = False
 
-    def callbacks(self) -> MultipartCallbacks:
+    def callbacks(self) -> "MultipartCallbacks":
         return {
             "on_part_begin": self._part_begins,
             "on_header_field": self._reads_name,

@@ -38,11 +38,11 @@ async def spent(ledger: MongoLedger, user_id: str, now: datetime = NOON) -> tupl
     return balance.used, balance.reserved
 
 
-async def test_a_month_that_never_began_is_empty(ledger):
+async def test_a_month_that_never_began_is_empty(ledger: MongoLedger) -> None:
     assert await ledger.balance(str(uuid4()), "2026-11") == Balance("2026-11", 0, 0)
 
 
-async def test_a_hundred_reservations_at_once_fill_the_limit_exactly(ledger):
+async def test_a_hundred_reservations_at_once_fill_the_limit_exactly(ledger: MongoLedger) -> None:
     user = str(uuid4())
     outcomes = await asyncio.gather(
         *(ledger.reserve(wanted(user, str(uuid4()), 30), 1000) for _ in range(100)), return_exceptions=True
@@ -55,14 +55,14 @@ async def test_a_hundred_reservations_at_once_fill_the_limit_exactly(ledger):
         await ledger.reserve(wanted(user, str(uuid4()), 1), 1000)
 
 
-async def test_one_performance_reserved_by_many_at_once_is_reserved_once(ledger):
+async def test_one_performance_reserved_by_many_at_once_is_reserved_once(ledger: MongoLedger) -> None:
     user, performance = str(uuid4()), str(uuid4())
     entries = await asyncio.gather(*(ledger.reserve(wanted(user, performance, 30), 100) for _ in range(20)))
     assert {entry.reserved for entry in entries} == {30}
     assert await spent(ledger, user) == (0, 30)
 
 
-async def test_settling_and_releasing_at_once_has_one_outcome(ledger):
+async def test_settling_and_releasing_at_once_has_one_outcome(ledger: MongoLedger) -> None:
     for _ in range(10):
         user, performance = str(uuid4()), str(uuid4())
         await ledger.reserve(wanted(user, performance, 30), 100)
@@ -74,7 +74,7 @@ async def test_settling_and_releasing_at_once_has_one_outcome(ledger):
         assert await spent(ledger, user) == (outcomes[0].charged, 0)
 
 
-async def test_a_settlement_beyond_its_reservation_takes_no_more_than_is_left(ledger):
+async def test_a_settlement_beyond_its_reservation_takes_no_more_than_is_left(ledger: MongoLedger) -> None:
     user, first, second = str(uuid4()), str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, first, 30), 100)
     await ledger.reserve(wanted(user, second, 60), 100)
@@ -82,7 +82,7 @@ async def test_a_settlement_beyond_its_reservation_takes_no_more_than_is_left(le
     assert await spent(ledger, user) == (40, 60)
 
 
-async def test_settlements_beyond_their_reservations_at_once_never_overshoot(ledger):
+async def test_settlements_beyond_their_reservations_at_once_never_overshoot(ledger: MongoLedger) -> None:
     user, performances = str(uuid4()), [str(uuid4()) for _ in range(10)]
     for performance in performances:
         await ledger.reserve(wanted(user, performance, 10), 130)
@@ -90,7 +90,7 @@ async def test_settlements_beyond_their_reservations_at_once_never_overshoot(led
     assert await spent(ledger, user) == (130, 0)
 
 
-async def test_another_users_performance_is_out_of_reach(ledger):
+async def test_another_users_performance_is_out_of_reach(ledger: MongoLedger) -> None:
     user, performance = str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, performance, 30), 100)
     with pytest.raises(ReservationNotFound):
@@ -99,7 +99,7 @@ async def test_another_users_performance_is_out_of_reach(ledger):
     assert await spent(ledger, user) == (0, 30)
 
 
-async def test_the_sweeper_returns_what_expired_once_however_many_sweep(ledger):
+async def test_the_sweeper_returns_what_expired_once_however_many_sweep(ledger: MongoLedger) -> None:
     user, lost, kept = str(uuid4()), str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, lost, 30), 100)
     await ledger.reserve(wanted(user, kept, 40, NOON + LASTS), 100)
@@ -109,7 +109,9 @@ async def test_the_sweeper_returns_what_expired_once_however_many_sweep(ledger):
 
 
 @pytest.mark.parametrize("archived", [False, True])
-async def test_what_was_heard_after_its_reservation_expired_is_still_charged_once(ledger, archived):
+async def test_what_was_heard_after_its_reservation_expired_is_still_charged_once(
+    ledger: MongoLedger, archived: bool
+) -> None:
     user, performance = str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, performance, 30), 30)
     await ledger.sweep(NOON + LASTS)
@@ -124,7 +126,9 @@ async def test_what_was_heard_after_its_reservation_expired_is_still_charged_onc
 
 
 @pytest.mark.parametrize("end", ["settled", "released", "refused"])
-async def test_an_archived_outcome_still_stands_and_its_month_stays_small(ledger, end):
+async def test_an_archived_outcome_still_stands_and_its_month_stays_small(
+    ledger: MongoLedger, end: str
+) -> None:
     user, performance = str(uuid4()), str(uuid4())
     if end != "refused":
         await ledger.reserve(wanted(user, performance, 30), 100)
@@ -150,7 +154,7 @@ MIDNIGHT = datetime(2026, 12, 1, tzinfo=UTC)
 BEFORE, AFTER = MIDNIGHT - timedelta(seconds=1), MIDNIGHT + timedelta(seconds=1)
 
 
-async def test_a_performance_is_paid_by_the_month_it_began_in(ledger):
+async def test_a_performance_is_paid_by_the_month_it_began_in(ledger: MongoLedger) -> None:
     user, performance = str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, performance, 30, BEFORE), 30)
     again = await ledger.reserve(wanted(user, performance, 30, AFTER), 30)
@@ -161,7 +165,7 @@ async def test_a_performance_is_paid_by_the_month_it_began_in(ledger):
     await ledger.reserve(wanted(user, str(uuid4()), 30, AFTER), 30)
 
 
-async def test_replicas_that_disagree_about_the_month_reserve_once(ledger):
+async def test_replicas_that_disagree_about_the_month_reserve_once(ledger: MongoLedger) -> None:
     for _ in range(10):
         user, performance = str(uuid4()), str(uuid4())
         moments = [random.choice((BEFORE, AFTER)) for _ in range(8)]
@@ -173,7 +177,9 @@ async def test_replicas_that_disagree_about_the_month_reserve_once(ledger):
         assert sorted(held) == [(0, 0), (0, 30)]
 
 
-async def test_a_release_and_a_late_reservation_meet_across_the_turn_of_the_month(ledger):
+async def test_a_release_and_a_late_reservation_meet_across_the_turn_of_the_month(
+    ledger: MongoLedger,
+) -> None:
     for first, second in ((BEFORE, AFTER), (AFTER, BEFORE)):
         user, performance = str(uuid4()), str(uuid4())
         await ledger.release(user, performance, first)
@@ -242,7 +248,9 @@ STEPS = st.one_of(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(STEPS, max_size=14))
-async def test_any_order_of_calls_ends_as_in_the_model(ledger, steps):
+async def test_any_order_of_calls_ends_as_in_the_model(
+    ledger: MongoLedger, steps: list[tuple[str, int, int]]
+) -> None:
     user, now, model = str(uuid4()), NOON, Model()
     performances = [str(uuid4()) for _ in range(5)]
     for step, which, amount in steps:

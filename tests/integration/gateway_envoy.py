@@ -44,6 +44,8 @@ async def gateway(stage: Stage, **changes: Any) -> AsyncIterator[httpx.AsyncClie
                 yield http
         finally:
             await process.stop()
+        # A fault in the filter would let messages pass unchanged.
+        assert "script log" not in process.log.read_text()
 
 
 async def until_ready(http: httpx.AsyncClient) -> None:

@@ -55,6 +55,7 @@ class EngineBusy(ServiceError):
 
 class ContentRefused(ServiceError):
     kind, reason = Kind.REFUSED, "CONTENT_REFUSED"
+    action = "Choose another value."
 
 
 def token(subject: str = "ada", *, seconds: int = 600, **claims: Any) -> str:

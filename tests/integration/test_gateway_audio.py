@@ -44,7 +44,7 @@ async def client(request: pytest.FixtureRequest, http: httpx.AsyncClient) -> Asy
         "/api/ambient/fan",
     ],
 )
-async def test_every_audio_route_answers_the_audio_itself(http, path):
+async def test_every_audio_route_answers_the_audio_itself(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path, headers=bearer())
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "audio/mpeg"
@@ -53,7 +53,7 @@ async def test_every_audio_route_answers_the_audio_itself(http, path):
 
 
 @pytest.mark.parametrize("path", ["/v1/recordings/r-1/audio", "/api/audio/memo.mp3"])
-async def test_a_part_of_a_recording_is_partial_content(http, path):
+async def test_a_part_of_a_recording_is_partial_content(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path, headers={**bearer(), "range": "bytes=0-99"})
     assert answer.status_code == 206
     assert answer.headers["content-range"] == f"bytes 0-99/{len(MP3)}"
@@ -61,7 +61,7 @@ async def test_a_part_of_a_recording_is_partial_content(http, path):
     assert "x-http-status" not in answer.headers
 
 
-async def test_audio_arrives_as_it_is_made(client, stage):
+async def test_audio_arrives_as_it_is_made(client: httpx.AsyncClient, stage: Stage) -> None:
     stage.perform.go_on.clear()
     async with client.stream("POST", "/v1/perform:stream", json=CARD, headers=bearer()) as answer:
         assert answer.headers["content-type"] == "audio/mpeg"
@@ -73,7 +73,7 @@ async def test_audio_arrives_as_it_is_made(client, stage):
         assert b"".join([chunk async for chunk in chunks]) == b"second"
 
 
-async def test_a_stream_that_fails_is_cut_and_does_not_look_complete(client):
+async def test_a_stream_that_fails_is_cut_and_does_not_look_complete(client: httpx.AsyncClient) -> None:
     heard = b""
     with pytest.raises(httpx.RemoteProtocolError):
         async with client.stream(
@@ -84,15 +84,16 @@ async def test_a_stream_that_fails_is_cut_and_does_not_look_complete(client):
     assert heard == b"first"
 
 
-async def test_a_listener_who_hangs_up_ends_the_work(client, stage):
+async def test_a_listener_who_hangs_up_ends_the_work(client: httpx.AsyncClient, stage: Stage) -> None:
     stage.perform.go_on.clear()
     stage.perform.given_up.clear()
     async with client.stream("POST", "/v1/perform:stream", json=CARD, headers=bearer()) as answer:
         assert await anext(answer.aiter_bytes()) == b"first"
+        await client.aclose()
     await asyncio.wait_for(stage.perform.given_up.wait(), 5)
 
 
-async def test_a_raw_body_arrives_whole_with_its_type_and_its_query(http):
+async def test_a_raw_body_arrives_whole_with_its_type_and_its_query(http: httpx.AsyncClient) -> None:
     audio = bytes(range(256)) * 12_000
     answer = await http.post(
         f"{UPLOAD}?consent=yes", content=audio, headers={**bearer(), "content-type": "audio/ogg"}
@@ -102,7 +103,7 @@ async def test_a_raw_body_arrives_whole_with_its_type_and_its_query(http):
     assert (body["bytes"], body["status"], body["hash"]) == (len(audio), "audio/ogg", "yes")
 
 
-async def test_a_form_arrives_whole_with_its_boundary(http):
+async def test_a_form_arrives_whole_with_its_boundary(http: httpx.AsyncClient) -> None:
     answer = await http.post(UPLOAD, files={"file": ("memo.mp3", MP3)}, headers=bearer())
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -110,7 +111,7 @@ async def test_a_form_arrives_whole_with_its_boundary(http):
     assert body["bytes"] > len(MP3)
 
 
-async def test_a_sample_in_json_may_be_larger_than_other_bodies(http):
+async def test_a_sample_in_json_may_be_larger_than_other_bodies(http: httpx.AsyncClient) -> None:
     sample = {"audio_base64": "a" * 5_000_000}
     answer = await http.post("/api/users/me/voice", json=sample, headers=bearer())
     assert answer.json()["bytes"] == 5_000_000
@@ -122,13 +123,15 @@ async def _pieces(total: int) -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("known_length", [True, False])
-async def test_a_raw_body_above_the_routes_limit_is_too_large(http, known_length):
+async def test_a_raw_body_above_the_routes_limit_is_too_large(
+    http: httpx.AsyncClient, known_length: bool
+) -> None:
     body = bytes(3_300_000) if known_length else _pieces(3_300_000)
     answer = await http.post(UPLOAD, content=body, headers={**bearer(), "content-type": "audio/mpeg"})
     assert (answer.status_code, answer.json()["error"]) == (413, "TOO_LARGE")
 
 
-async def test_a_json_sample_above_its_limit_is_too_large(http):
+async def test_a_json_sample_above_its_limit_is_too_large(http: httpx.AsyncClient) -> None:
     sample = {"audio_base64": "a" * 6_400_000}
     answer = await http.post("/v1/users/me/voice", json=sample, headers=bearer())
     assert (answer.status_code, answer.json()["error"]) == (413, "TOO_LARGE")

@@ -32,34 +32,34 @@ async def told(http: httpx.AsyncClient, headers: dict[str, str], path: str = "/v
     return found
 
 
-async def test_a_bearer_token_says_who_is_calling(http):
+async def test_a_bearer_token_says_who_is_calling(http: httpx.AsyncClient) -> None:
     metadata = (await told(http, bearer("ada", roles="user admin", sid="s-9")))["metadata"]
     assert metadata["x-user-id"] == "ada"
     assert metadata["x-user-roles"] == "user admin"
     assert metadata["x-session-id"] == "s-9"
 
 
-async def test_the_word_bearer_may_be_written_in_any_case(http):
+async def test_the_word_bearer_may_be_written_in_any_case(http: httpx.AsyncClient) -> None:
     metadata = (await told(http, {"authorization": f"bearer {token('ada')}"}))["metadata"]
     assert metadata["x-user-id"] == "ada"
 
 
-async def test_the_cookie_says_it_as_well(http):
+async def test_the_cookie_says_it_as_well(http: httpx.AsyncClient) -> None:
     cookie = f"theme=dark; newvisions_session={token('eve')}"
     assert (await told(http, {"cookie": cookie}))["metadata"]["x-user-id"] == "eve"
 
 
-async def test_a_forgotten_cookie_does_not_spoil_a_bearer_token(http):
+async def test_a_forgotten_cookie_does_not_spoil_a_bearer_token(http: httpx.AsyncClient) -> None:
     stale = {"cookie": f"newvisions_session={token('eve', seconds=-60)}"}
     assert (await told(http, {**bearer("ada"), **stale}))["metadata"]["x-user-id"] == "ada"
 
 
-async def test_tokens_go_no_further_than_the_gateway(http):
+async def test_tokens_go_no_further_than_the_gateway(http: httpx.AsyncClient) -> None:
     metadata = (await told(http, {**bearer(), "cookie": "a=b"}))["metadata"]
     assert not {"authorization", "cookie"} & set(metadata)
 
 
-async def test_names_that_only_the_gateway_may_say_are_stripped(http):
+async def test_names_that_only_the_gateway_may_say_are_stripped(http: httpx.AsyncClient) -> None:
     forged = {
         "x-user-id": "eve",
         "x-user-roles": "admin",
@@ -80,22 +80,22 @@ async def test_names_that_only_the_gateway_may_say_are_stripped(http):
     assert found["seconds"] > 10
 
 
-async def test_the_service_knows_the_path_as_the_client_wrote_it(http):
+async def test_the_service_knows_the_path_as_the_client_wrote_it(http: httpx.AsyncClient) -> None:
     found = await told(http, bearer(), path="/api/perform")
     assert found["metadata"]["x-envoy-original-path"] == "/api/perform"
 
 
-async def test_the_service_knows_how_long_it_has(http):
+async def test_the_service_knows_how_long_it_has(http: httpx.AsyncClient) -> None:
     assert 17 < (await told(http, bearer()))["seconds"] <= 19
 
 
-async def test_the_clients_own_headers_reach_the_service(http):
+async def test_the_clients_own_headers_reach_the_service(http: httpx.AsyncClient) -> None:
     sent = {"idempotency-key": "k-1", "range": "bytes=0-1", "user-agent": "stage/1"}
     metadata = (await told(http, {**bearer(), **sent}))["metadata"]
     assert {name: metadata.get(name) for name in sent} == sent
 
 
-async def test_open_routes_need_no_token_and_mind_no_bad_one(http):
+async def test_open_routes_need_no_token_and_mind_no_bad_one(http: httpx.AsyncClient) -> None:
     for headers in ({}, {"authorization": "Bearer x.y.z"}, {"cookie": "newvisions_session=bad"}):
         assert (await http.get("/v1/health", headers=headers)).status_code == 200
 
@@ -118,7 +118,9 @@ def forged() -> str:
         ({"cookie": f"newvisions_session={token(seconds=-60)}"}, "The access token has expired."),
     ],
 )
-async def test_without_a_good_token_nobody_is_let_in(http, headers, sentence):
+async def test_without_a_good_token_nobody_is_let_in(
+    http: httpx.AsyncClient, headers: dict[str, str], sentence: str
+) -> None:
     answer = await http.get("/v1/recordings/x", headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"].startswith("Bearer")
@@ -128,7 +130,7 @@ async def test_without_a_good_token_nobody_is_let_in(http, headers, sentence):
     assert body["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_before_the_keys_are_known_a_good_token_is_not_called_bad():
+async def test_before_the_keys_are_known_a_good_token_is_not_called_bad() -> None:
     stage = Stage(free_port())
     async with gateway(stage) as http:
         answer = await http.get("/v1/recordings/x", headers=bearer())

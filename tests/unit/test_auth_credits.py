@@ -2,6 +2,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -39,18 +40,20 @@ MOMENTS = st.datetimes(datetime(2001, 1, 1), datetime(2100, 1, 1), timezones=st.
         (101, "", 101),
     ],
 )
-def test_the_shipped_factors_are_those_of_the_contract(characters, model, cost):
+def test_the_shipped_factors_are_those_of_the_contract(characters: int, model: str, cost: int) -> None:
     assert SHIPPED.cost(characters, model) == cost
 
 
 @given(st.integers(1, 10_000), st.decimals(Decimal("0.01"), 10, places=2))
-def test_a_cost_is_the_exact_product_rounded_half_to_even_and_at_least_one(characters, factor):
+def test_a_cost_is_the_exact_product_rounded_half_to_even_and_at_least_one(
+    characters: int, factor: Decimal
+) -> None:
     expected = max(1, round(Fraction(factor) * characters))
     assert CostFactors(models={"m": factor}).cost(characters, "m") == expected
 
 
 @given(MOMENTS)
-def test_a_month_lasts_until_it_turns(moment):
+def test_a_month_lasts_until_it_turns(moment: datetime) -> None:
     turn = turns_at(moment)
     assert turn > moment
     assert turn - moment <= timedelta(days=31)
@@ -60,19 +63,19 @@ def test_a_month_lasts_until_it_turns(moment):
 
 
 @given(MOMENTS, st.timedeltas(-MONTH_OVERLAP, MONTH_OVERLAP))
-def test_replicas_whose_clocks_differ_a_little_share_a_month(moment, skew):
+def test_replicas_whose_clocks_differ_a_little_share_a_month(moment: datetime, skew: timedelta) -> None:
     assert period_of(moment + skew) in periods_at(moment)
     assert list(periods_at(moment)) == sorted(periods_at(moment))
     assert len(periods_at(moment)) <= 2
 
 
-def test_the_month_is_that_of_utc():
+def test_the_month_is_that_of_utc() -> None:
     madrid = datetime(2026, 12, 1, 0, 30, tzinfo=UTC).astimezone(tz=None)
     assert period_of(madrid) == "2026-12"
     assert turns_at(madrid) == datetime(2027, 1, 1, tzinfo=UTC)
 
 
-def test_marks_at_the_turn_of_the_month_outlive_it():
+def test_marks_at_the_turn_of_the_month_outlive_it() -> None:
     assert OUTCOME_STAYS > 2 * MONTH_OVERLAP
 
 
@@ -82,14 +85,16 @@ def entry(state: State, reserved: int) -> Entry:
 
 
 @given(st.integers(1, 500), st.integers(1, 500), st.integers(-500, 500))
-def test_a_charge_stays_within_what_was_set_aside_and_what_the_month_has_left(reserved, cost, room):
+def test_a_charge_stays_within_what_was_set_aside_and_what_the_month_has_left(
+    reserved: int, cost: int, room: int
+) -> None:
     taken = charge(entry(State.RESERVED, reserved), cost, room)
     assert taken <= reserved + max(0, room)
     assert taken == cost or taken == reserved + max(0, room)
 
 
 @given(st.integers(1, 500), st.integers(-500, 0))
-def test_what_was_heard_after_its_reservation_expired_is_paid_in_full(cost, room):
+def test_what_was_heard_after_its_reservation_expired_is_paid_in_full(cost: int, room: int) -> None:
     assert charge(entry(State.EXPIRED, 100), cost, room) == cost
 
 
@@ -104,13 +109,13 @@ def test_what_was_heard_after_its_reservation_expired_is_paid_in_full(cost, room
         '{"default": -1}',
     ],
 )
-def test_a_file_with_a_wrong_price_is_refused(tmp_path, content):
+def test_a_file_with_a_wrong_price_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "factors.json").write_text(content)
     with pytest.raises(CostFactorsUnusable):
         read_factors(tmp_path / "factors.json")
 
 
-def test_an_operator_may_change_the_prices(tmp_path):
+def test_an_operator_may_change_the_prices(tmp_path: Path) -> None:
     (tmp_path / "factors.json").write_text(json.dumps({"default": 2, "models": {"cheap": 0.1}}))
     factors = read_factors(tmp_path / "factors.json")
     assert (factors.cost(30, "cheap"), factors.cost(30, "other")) == (3, 60)

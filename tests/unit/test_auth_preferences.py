@@ -8,6 +8,7 @@ from services.auth.domain.errors import DateNotReal
 from services.auth.domain.preferences import (
     SETTINGS,
     Preferences,
+    Setting,
     canonical_language,
     changes_of,
     with_changes,
@@ -16,7 +17,7 @@ from services.auth.domain.preferences import (
 TAGS = st.from_regex(r"\A[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}\Z")
 
 
-def test_nothing_given_reads_as_the_defaults_of_the_contract():
+def test_nothing_given_reads_as_the_defaults_of_the_contract() -> None:
     assert asdict(with_changes({})) == {
         "voice_language": "en",
         "speaker_sex": "male",
@@ -44,7 +45,7 @@ def test_nothing_given_reads_as_the_defaults_of_the_contract():
         },
     )
 )
-def test_what_is_given_reads_back_and_the_rest_is_default(given_settings):
+def test_what_is_given_reads_back_and_the_rest_is_default(given_settings: dict[str, Setting]) -> None:
     assert asdict(with_changes(given_settings)) == {**asdict(Preferences()), **given_settings}
 
 
@@ -58,28 +59,28 @@ def test_what_is_given_reads_back_and_the_rest_is_default(given_settings):
         ("en-x-ab", "en-x-ab"),
     ],
 )
-def test_languages_are_kept_in_their_common_form(said, kept):
+def test_languages_are_kept_in_their_common_form(said: str, kept: str) -> None:
     assert changes_of({"voice_language": said}) == {"voice_language": kept}
 
 
 @given(TAGS)
-def test_the_common_form_is_the_same_tag_and_stays(tag):
+def test_the_common_form_is_the_same_tag_and_stays(tag: str) -> None:
     common = canonical_language(tag)
     assert canonical_language(common) == common
     assert common.lower() == tag.lower() or tag.lower().startswith(("english", "spanish"))
 
 
 @pytest.mark.parametrize("day", ["2026-02-29", "2025-04-31", "0000-01-01"])
-def test_a_day_that_no_calendar_has_is_refused(day):
+def test_a_day_that_no_calendar_has_is_refused(day: str) -> None:
     with pytest.raises(DateNotReal):
         changes_of({"voice_note_date": day})
 
 
-def test_an_empty_name_or_date_is_cleared():
+def test_an_empty_name_or_date_is_cleared() -> None:
     cleared = {"voice_note_name": None, "voice_note_date": None}
     assert changes_of({"voice_note_name": "", "voice_note_date": ""}) == cleared
 
 
-def test_a_change_touches_nothing_else():
+def test_a_change_touches_nothing_else() -> None:
     assert changes_of({"voice_stability": 0}) == {"voice_stability": 0}
     assert len(SETTINGS) == 9

@@ -4,7 +4,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from services.auth.domain.errors import PasswordTooWeak
 from services.auth.domain.preferences import Preferences
@@ -12,6 +12,8 @@ from services.auth.domain.preferences import Preferences
 ROLE_USER, ROLE_ADMIN = "user", "admin"
 
 CODE_LENGTH = 11
+# Unless their maker says otherwise.
+CODES_LAST = timedelta(days=365)
 CODE_ALPHABET = string.ascii_letters + string.digits
 
 SHORTEST_PASSWORD = 8

@@ -1,18 +1,7 @@
 """Signing keys, numbered: the number is the `_id`, so that each generation is made once."""
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from services.auth.mongo.collection import Collection
-
-
-@dataclass(frozen=True, slots=True)
-class SealedKey:
-    generation: int
-    kid: str
-    # The private half, encrypted.
-    sealed: bytes
-    signs_from: datetime
+from services.auth.ports import SealedKey
 
 
 class MongoKeys:

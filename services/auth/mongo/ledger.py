@@ -25,9 +25,7 @@ from services.auth.domain.credits import (
 )
 from services.auth.domain.errors import CreditsExhausted, ReservationNotFound, StorageUnavailable
 from services.auth.mongo.collection import Collection, Document
-
-# Left in the older document at the turn of the month: this performance belongs to the newer one.
-_MOVED = "moved"
+from services.auth.mongo.entries import MOVED, entry_of, fields_of, month_id, path_of
 
 # Each round is lost only to another call that changed the same performance.
 _ROUNDS = 8
@@ -48,7 +46,7 @@ class MongoLedger:
         )
 
     async def balance(self, user_id: str, period: str) -> Balance:
-        found = await self._months.find_one(_month(user_id, period), "used", "committed")
+        found = await self._months.find_one(month_id(user_id, period), "used", "committed")
         if found is None:
             return Balance(period)
         return Balance(period, found["used"], found["committed"] - found["used"])
@@ -69,14 +67,18 @@ class MongoLedger:
         """What to try next when the month did not take a reservation. Raises CreditsExhausted."""
         if await self._begin(wanted.user_id, wanted.period):
             return wanted
-        there = await self._kept(wanted.user_id, wanted.period, wanted.performance_id)
-        if there is not None:
-            # Either the next look finds it, or a replica whose clock is ahead has moved it on.
-            moved = there["state"] == _MOVED
-            return replace(wanted, period=periods_at(wanted.at)[-1]) if moved else wanted
-        balance = await self.balance(wanted.user_id, wanted.period)
-        if balance.used + balance.reserved + wanted.reserved > limit:
+        # In one look, so that a repeated call never takes its own reservation for a full month.
+        month = await self._months.find_one(
+            month_id(wanted.user_id, wanted.period), "committed", path_of(wanted.performance_id)
+        )
+        if month is None:
+            return wanted
+        there = month.get("entries", {}).get(wanted.performance_id)
+        if there is None and month["committed"] + wanted.reserved > limit:
             raise CreditsExhausted("The credits of this month are used up.")
+        if there is not None and there["state"] == MOVED:
+            # A replica whose clock is ahead has moved it on.
+            return replace(wanted, period=periods_at(wanted.at)[-1])
         return wanted
 
     async def settle(self, user_id: str, performance_id: str, cost: int, limit: int, now: datetime) -> Entry:
@@ -119,36 +121,36 @@ class MongoLedger:
         periods = dict.fromkeys((*periods_at(now), period_before(now)))
         kept = await asyncio.gather(*(self._kept(user_id, period, performance_id) for period in periods))
         for entry in kept:
-            if entry is not None and entry["state"] != _MOVED:
-                return _entry(performance_id, entry)
+            if entry is not None and entry["state"] != MOVED:
+                return entry_of(performance_id, entry)
         archived = await self._archive.find_one(performance_id)
         if archived is None or archived["user_id"] != user_id:
             return None
-        return _entry(performance_id, archived)
+        return entry_of(performance_id, archived)
 
     async def _kept(self, user_id: str, period: str, performance_id: str) -> Document | None:
-        month = await self._months.find_one(_month(user_id, period), f"entries.{performance_id}")
+        month = await self._months.find_one(month_id(user_id, period), path_of(performance_id))
         if month is None or performance_id not in month.get("entries", {}):
             return None
         return {**month["entries"][performance_id], "user_id": user_id, "period": period}
 
     async def _begin(self, user_id: str, period: str) -> bool:
         """False when the month had begun."""
-        document = {"_id": _month(user_id, period), "user_id": user_id, "period": period}
+        document = {"_id": month_id(user_id, period), "user_id": user_id, "period": period}
         return await self._months.insert_unless_there(
             {**document, "used": 0, "committed": 0, "revision": 0, "entries": {}}
         )
 
     async def _open(self, wanted: Entry, limit: int) -> bool:
-        path = f"entries.{wanted.performance_id}"
+        path = path_of(wanted.performance_id)
         return await self._months.update(
             {
-                "_id": _month(wanted.user_id, wanted.period),
+                "_id": month_id(wanted.user_id, wanted.period),
                 "committed": {"$lte": limit - wanted.reserved},
                 path: {"$exists": False},
             },
             {
-                "$set": {path: _kept_fields(wanted)},
+                "$set": {path: fields_of(wanted)},
                 "$inc": {"committed": wanted.reserved, "revision": 1},
                 "$min": {"sweep_at": wanted.due},
             },
@@ -159,15 +161,15 @@ class MongoLedger:
     ) -> Entry | None:
         """None when the entry, or the room for what is charged beyond it, changed meanwhile."""
         ended = replace(entry, state=state, charged=charged, at=now, due=now + OUTCOME_STAYS)
-        path = f"entries.{entry.performance_id}"
+        path = path_of(entry.performance_id)
         unchanged: Document = {
-            "_id": _month(entry.user_id, entry.period),
+            "_id": month_id(entry.user_id, entry.period),
             f"{path}.state": entry.state.value,
         }
         if limit is not None and entry.state is State.RESERVED and charged > entry.held:
             unchanged["committed"] = {"$lte": limit + entry.held - charged}
         change = {
-            "$set": {path: _kept_fields(ended)},
+            "$set": {path: fields_of(ended)},
             "$inc": {"used": charged, "committed": charged - entry.held, "revision": 1},
             "$min": {"sweep_at": ended.due},
         }
@@ -179,11 +181,11 @@ class MongoLedger:
 
     async def _put(self, entry: Entry) -> bool:
         """Put an entry that holds no credits into its month; False when one is there."""
-        path = f"entries.{entry.performance_id}"
+        path = path_of(entry.performance_id)
         return await self._months.update(
-            {"_id": _month(entry.user_id, entry.period), path: {"$exists": False}},
+            {"_id": month_id(entry.user_id, entry.period), path: {"$exists": False}},
             {
-                "$set": {path: _kept_fields(entry)},
+                "$set": {path: fields_of(entry)},
                 "$inc": {"revision": 1},
                 "$min": {"sweep_at": entry.due},
             },
@@ -203,16 +205,16 @@ class MongoLedger:
         return True
 
     async def _mark_moved(self, wanted: Entry, period: str) -> bool:
-        path = f"entries.{wanted.performance_id}"
-        mark = {"state": _MOVED, "at": wanted.at, "due": wanted.at + OUTCOME_STAYS}
+        path = path_of(wanted.performance_id)
+        mark = {"state": MOVED, "at": wanted.at, "due": wanted.at + OUTCOME_STAYS}
         marked = await self._months.update(
-            {"_id": _month(wanted.user_id, period), path: {"$exists": False}},
+            {"_id": month_id(wanted.user_id, period), path: {"$exists": False}},
             {"$set": {path: mark}, "$inc": {"revision": 1}, "$min": {"sweep_at": mark["due"]}},
         )
         if marked:
             return True
         there = await self._kept(wanted.user_id, period, wanted.performance_id)
-        return there is not None and there["state"] == _MOVED
+        return there is not None and there["state"] == MOVED
 
     async def _refuse_later(self, user_id: str, performance_id: str, now: datetime) -> Entry | None:
         """Leave a released entry where a late reservation would go; None when one came first."""
@@ -222,7 +224,7 @@ class MongoLedger:
             if await self._put(entry):
                 return entry
             there = await self._kept(user_id, period, performance_id)
-            if there is None or there["state"] != _MOVED:
+            if there is None or there["state"] != MOVED:
                 return None
         return None
 
@@ -231,11 +233,11 @@ class MongoLedger:
         for performance_id, fields in month["entries"].items():
             if fields["due"] > now:
                 continue
-            if fields["state"] == _MOVED:
+            if fields["state"] == MOVED:
                 await self._take_out(month["_id"], performance_id, fields)
                 continue
             whose = {"user_id": month["user_id"], "period": month["period"]}
-            entry = _entry(performance_id, {**fields, **whose})
+            entry = entry_of(performance_id, {**fields, **whose})
             if entry.state is State.RESERVED:
                 if ended := await self._end(entry, State.EXPIRED, now):
                     expired.append(ended)
@@ -247,7 +249,7 @@ class MongoLedger:
 
     async def _to_archive(self, entry: Entry) -> None:
         document = {
-            **_kept_fields(entry),
+            **fields_of(entry),
             "_id": entry.performance_id,
             "user_id": entry.user_id,
             "period": entry.period,
@@ -259,7 +261,7 @@ class MongoLedger:
             return
 
     async def _take_out(self, month_id: str, performance_id: str, fields: Document) -> None:
-        path = f"entries.{performance_id}"
+        path = path_of(performance_id)
         await self._months.update(
             {"_id": month_id, f"{path}.state": fields["state"], f"{path}.at": fields["at"]},
             {"$unset": {path: ""}, "$inc": {"revision": 1}},
@@ -273,32 +275,3 @@ class MongoLedger:
         due = [fields["due"] for fields in month["entries"].values()]
         plan: dict[str, Any] = {"$set": {"sweep_at": min(due)}} if due else {"$unset": {"sweep_at": ""}}
         await self._months.update({"_id": month_id, "revision": month["revision"]}, plan)
-
-
-def _month(user_id: str, period: str) -> str:
-    return f"{user_id}:{period}"
-
-
-def _kept_fields(entry: Entry) -> Document:
-    return {
-        "state": entry.state.value,
-        "reserved": entry.reserved,
-        "charged": entry.charged,
-        "model": entry.model,
-        "at": entry.at,
-        "due": entry.due,
-    }
-
-
-def _entry(performance_id: str, found: Document) -> Entry:
-    return Entry(
-        performance_id=performance_id,
-        user_id=found["user_id"],
-        period=found["period"],
-        state=State(found["state"]),
-        reserved=found["reserved"],
-        charged=found["charged"],
-        model=found["model"],
-        at=found["at"],
-        due=found["due"],
-    )

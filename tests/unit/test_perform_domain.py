@@ -1,0 +1,169 @@
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.perform.domain import (
+    Order,
+    Override,
+    Preferences,
+    check_date,
+    check_key,
+    check_value,
+    delivery,
+    expected_seconds,
+)
+from services.perform.errors import (
+    DateNotReal,
+    KeyNotPrintable,
+    PageTokenInvalid,
+    RangeNotSatisfiable,
+    ValueTooLong,
+)
+from services.perform.filing import (
+    Span,
+    file_name,
+    id_in_file_name,
+    page_token,
+    place,
+    place_at,
+    place_in_token,
+    span,
+)
+
+TODAY = date(2026, 3, 1)
+USUAL = Preferences("en", 50, 75, False, 30, "", "", False)
+MOMENTS = st.datetimes(datetime(2021, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)).map(
+    lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+)
+
+
+@pytest.mark.parametrize(
+    ("language", "title"),
+    [
+        ("en", "New Recording"),
+        ("es", "Nueva grabación"),
+        ("es-MX", "Nueva grabación"),
+        ("fr", "New Recording"),
+    ],
+)
+def test_a_recording_without_a_name_is_called_what_phones_call_it(language: str, title: str) -> None:
+    filed = delivery(replace(USUAL, voice_language=language), Override(), TODAY)
+    assert (filed.title, filed.date) == (title, "2026-03-01")
+
+
+def test_the_usual_name_is_used_unless_the_user_wants_the_default_or_this_performance_has_its_own() -> None:
+    named = replace(USUAL, voice_note_name="Groceries")
+    assert delivery(named, Override(), TODAY).title == "Groceries"
+    assert delivery(replace(named, voice_note_name_default=True), Override(), TODAY).title == "New Recording"
+    assert delivery(named, Override(voice_note_name="Idea"), TODAY).title == "Idea"
+    assert delivery(named, Override(voice_note_name=""), TODAY).title == "New Recording"
+
+
+@pytest.mark.parametrize(("given_name", "code"), [("english", "en"), ("Spanish", "es"), ("es-AR", "es-AR")])
+def test_languages_may_be_given_by_their_english_names(given_name: str, code: str) -> None:
+    assert delivery(USUAL, Override(voice_language=given_name), TODAY).language == code
+
+
+def test_zero_and_false_are_values_and_not_absence() -> None:
+    loud = replace(USUAL, background_sound=True)
+    assert delivery(loud, Override(background_volume=0), TODAY).background_volume == 0
+    assert delivery(loud, Override(background_sound=False), TODAY).background_volume is None
+    assert delivery(USUAL, Override(voice_stability=0), TODAY).stability == 0
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_equal_orders_have_equal_fingerprints_and_others_do_not(one: str, other: str) -> None:
+    first, second = Order("cards", one, Override()), Order("cards", other, Override())
+    assert (first.fingerprint == second.fingerprint) == (one == other)
+    assert Order("cards", one, Override(voice_stability=0)).fingerprint != first.fingerprint
+
+
+def test_a_value_of_several_code_points_a_character_makes_room_for_itself() -> None:
+    assert Order("names", "Zoe", Override()).longest_text == 120
+    assert Order("names", "👩‍👩‍👧", Override()).longest_text == 124
+
+
+def test_values_keys_and_dates_that_no_pattern_can_judge_are_refused() -> None:
+    check_value("v" * 200, shipped_client=False)
+    check_value("v" * 500, shipped_client=True)
+    with pytest.raises(ValueTooLong):
+        check_value("v" * 201, shipped_client=False)
+    check_key("a b~")
+    for key in ("", "x" * 256, "tab\t", "naïve"):
+        with pytest.raises(KeyNotPrintable):
+            check_key(key)
+    check_date("2024-02-29")
+    with pytest.raises(DateNotReal):
+        check_date("2023-02-29")
+
+
+def test_a_longer_text_is_expected_to_last_longer() -> None:
+    assert 5 < expected_seconds("x" * 80) < expected_seconds("x" * 120) < 12
+
+
+@given(st.text(max_size=60), st.uuids())
+def test_every_file_name_is_short_ascii_and_leads_back_to_its_recording(title: str, known: UUID) -> None:
+    name = file_name(title, "2026-03-01", known)
+    assert name.isascii()
+    assert len(name) <= 128
+    assert "/" not in name
+    assert id_in_file_name(name) == known
+
+
+@pytest.mark.parametrize("name", ["", "x.mp3", "../../etc/passwd", f"{uuid4()}.mp3", f"a-{uuid4().hex}.wav"])
+def test_names_that_are_none_of_ours_lead_nowhere(name: str) -> None:
+    assert id_in_file_name(name) is None
+
+
+@given(MOMENTS, MOMENTS, st.uuids(), st.uuids())
+def test_places_sort_as_moments_do_and_page_tokens_keep_them(
+    early: datetime, late: datetime, one: UUID, other: UUID
+) -> None:
+    if early < late:
+        assert place(early, one) < place_at(late) < place(late, other)
+    assert place_in_token(page_token(place(early, one))) == place(early, one)
+
+
+@given(st.text(max_size=80))
+def test_any_other_page_token_is_refused(token: str) -> None:
+    with pytest.raises(PageTokenInvalid):
+        place_in_token(f"{token}!")
+
+
+@given(st.integers(1, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_a_range_is_cut_to_what_there_is(size: int, first: int, last: int) -> None:
+    asked = f"bytes={first}-{last}"
+    if last < first:
+        assert span(asked, size) is None
+    elif first >= size:
+        with pytest.raises(RangeNotSatisfiable):
+            span(asked, size)
+    else:
+        assert span(asked, size) == Span(first, min(last + 1, size))
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("", None),
+        ("bytes=-", None),
+        ("bytes=0-1,4-5", None),
+        ("lines=0-1", None),
+        ("bytes=5-", Span(5, 10)),
+        ("bytes=-3", Span(7, 10)),
+        ("bytes=-30", Span(0, 10)),
+        ("Bytes = 0 - 0", Span(0, 1)),
+    ],
+)
+def test_ranges_we_need_not_know_mean_the_whole(asked: str, found: Span | None) -> None:
+    assert span(asked, 10) == found
+
+
+@pytest.mark.parametrize("asked", ["bytes=10-", "bytes=-0", "bytes=11-12"])
+def test_ranges_without_a_byte_cannot_be_satisfied(asked: str) -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        span(asked, 10)
