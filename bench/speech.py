@@ -20,9 +20,11 @@ import numpy as np
 from bench import report
 from services.synthesis.domain import EnrolledVoice, Utterance
 from services.synthesis.engines.local import LocalEngine
+from services.synthesis.engines.local.reading import phonemes_of
 from services.synthesis.engines.local.speaker import SpeakerEncoder, likeness
-from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats
-from services.synthesis.engines.local.styles import KnownVoices
+from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats, analyse
+from services.synthesis.engines.local.styles import KnownVoices, native_voice
+from services.synthesis.engines.local.voice import Line, VoiceBox, pitch_habit
 
 DEMO: Final = Path(__file__).parents[1] / "demo" / "two-cities.mp3"
 # About a hundred characters each, as long as a voice memo is.
@@ -133,12 +135,42 @@ async def bench(sample: Path, rounds: int) -> None:
     await engine.close()
 
 
+def compare(sample: Path) -> None:
+    """What each step adds: the model's own voice, the nearest style with the pitch, the timbre."""
+    pcm = decoded(sample)
+    half = len(pcm) // 4 * 2
+    box = VoiceBox(threads=2)
+    profile, judge = box.enrol(pcm[:half], SAMPLE_RATE), floats(pcm[half:])
+    person, pitch = box.embed(judge), pitch_habit(analyse(judge))
+    for language, note in NOTES.items():
+        own = box.speak_as_model(phonemes_of(note, language), native_voice(language, "m"))
+        takes = {"own voice": own}
+        for similarity in (0.0, 0.5, 0.75, 1.0):
+            takes[f"similarity {similarity}"] = floats(
+                box.speak(profile, Line(note, language, similarity=similarity))
+            )
+        for take, speech in takes.items():
+            apart = abs(pitch_habit(analyse(speech)).mean - pitch.mean) * 12 / np.log(2)
+            report.line(
+                bench="speech_likeness",
+                sample=sample.name,
+                language=language,
+                take=take,
+                likeness=round(likeness(box.embed(speech), person), 3),
+                semitones_apart=round(float(apart), 2),
+            )
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("samples", nargs="*", type=Path, default=[DEMO])
     arguments.add_argument("--rounds", type=int, default=5)
+    arguments.add_argument("--compare", action="store_true", help="likeness of each step, without timing")
     asked = arguments.parse_args()
     for sample in asked.samples:
+        if asked.compare:
+            compare(sample)
+            continue
         asyncio.run(bench(sample, asked.rounds))
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from pydantic import ValidationError
+
 from services.auth.composition import Built, build, clock
 from services.auth.domain.accounts import CODES_LAST, ROLE_ADMIN, ROLE_USER, User
 from services.auth.domain.errors import EmailTaken, UsernameTaken
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         asyncio.run(_run(options.command, options))
     except (ServiceError, KeyFileUnusable) as failure:
         sys.exit(f"newvisions admin: {failure}")
+    except ValidationError as failure:
+        wrong = ", ".join(f"AUTH_{error['loc'][0]}".upper() for error in failure.errors())
+        sys.exit(f"newvisions admin: set these environment variables: {wrong}")
 
 
 async def _run(command: Command, options: argparse.Namespace) -> None:

@@ -104,6 +104,8 @@ class ModelRefused(ServiceError):
 
 class RecentNotesUnavailable(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "RECENT_NOTES_UNAVAILABLE"
+    action = "Try again in a few seconds."
+    retry_after_seconds = 2
 
 
 @dataclass(frozen=True, slots=True)

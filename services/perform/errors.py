@@ -46,6 +46,7 @@ class PerformanceInterrupted(ServiceError):
 class CallerLeft(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "CALLER_LEFT"
     action = "Try again."
+    retry_after_seconds = 1
 
 
 class TextTooLong(ServiceError):

@@ -49,6 +49,7 @@ class MongoPerformances:
         """Indexes, before there is anything to index."""
         async with self._reachable():
             await self._performances.create_index([("user_id", ASCENDING), ("key", ASCENDING)], unique=True)
+            # Ascending: on a descending one the embedded server leaves out what a range should find.
             await self._performances.create_index([("user_id", ASCENDING), ("place", ASCENDING)])
             await self._performances.create_index([("due_at", ASCENDING)])
             await self._performances.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)

@@ -9,6 +9,7 @@ from services.kernel.errors import Kind, ServiceError
 class EngineUnavailable(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_UNAVAILABLE"
     action = "Try again in a few seconds."
+    retry_after_seconds = 3
 
 
 class EngineOverloaded(ServiceError):

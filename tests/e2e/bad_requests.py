@@ -70,7 +70,6 @@ def accounts() -> Iterator[Case]:
         ("a username with a space", {"username": "some one"}),
         ("no email", {"email": ""}),
         ("an email without an at sign", {"email": "someone.example.com"}),
-        ("a password of 7 characters", {"password": "1234567"}),
         ("a password of 129 characters", {"password": "p" * 129}),
         ("a code of 10 characters", {"activationCode": "AAAAAAAAAA"}),
         ("a code with a dash", {"activationCode": "AAAAA-AAAAA"}),
@@ -89,6 +88,12 @@ def accounts() -> Iterator[Case]:
         "register with broken JSON", status=400, error="INVALID_REQUEST", body=text('{"username": "someone')
     )
     yield register("register with an empty body", status=400, error="INVALID_REQUEST", body=text(""))
+    yield register(
+        "register with a password of 7 characters",
+        status=400,
+        error="PASSWORD_TOO_WEAK",
+        body=sends(REGISTRATION | {"password": "1234567"}),
+    )
     yield register(
         "register with an unknown code", status=400, error="ACTIVATION_CODE_INVALID", body=sends(REGISTRATION)
     )
@@ -160,7 +165,7 @@ def settings() -> Iterator[Case]:
 def voices() -> Iterator[Case]:
     refused: list[tuple[str, Callable[[], bytes], int, str]] = [
         ("a text named mp3", samples.text_named_mp3, 415, "SAMPLE_MEDIA_UNKNOWN"),
-        ("a truncated webm", samples.truncated_webm, 400, ""),
+        ("a truncated webm", samples.truncated_webm, 400, "SAMPLE_UNREADABLE"),
         ("silence", samples.silence, 400, "SAMPLE_SILENT"),
         ("music without speech", samples.music, 400, "SAMPLE_NOT_SPEECH"),
         ("5 seconds", samples.short_speech, 400, "SAMPLE_TOO_SHORT"),
@@ -194,8 +199,8 @@ def voices() -> Iterator[Case]:
         lambda: sends({"audio_base64": "AAAA", "duration_seconds": -1}),
     )
     yield Case("an upload of broken JSON", "POST", VOICE, *INVALID, text('{"audio_base64": '))
-    yield Case("an empty file", "POST", UPLOAD, 400, "", file(bytes))
-    yield Case("an empty file in a form", "POST", UPLOAD, 400, "", partial(form, bytes))
+    yield Case("an empty file", "POST", UPLOAD, 400, "SAMPLE_UNREADABLE", file(bytes))
+    yield Case("an empty file in a form", "POST", UPLOAD, 400, "SAMPLE_UNREADABLE", partial(form, bytes))
     yield Case(
         "a form without a file",
         "POST",
@@ -204,7 +209,14 @@ def voices() -> Iterator[Case]:
         "SAMPLE_FILE_MISSING",
         {"files": {"note": (None, "hello")}},
     )
-    yield Case("a form without a boundary", "POST", UPLOAD, 400, "", text("--x", "multipart/form-data"))
+    yield Case(
+        "a form without a boundary",
+        "POST",
+        UPLOAD,
+        400,
+        "SAMPLE_FILE_MISSING",
+        text("--x", "multipart/form-data"),
+    )
     yield Case("a JSON file", "POST", UPLOAD, 415, "SAMPLE_MEDIA_UNKNOWN", text("{}"))
     yield Case(
         "another's voice",
@@ -253,11 +265,11 @@ def performing() -> Iterator[Case]:
             f"{path} with 70 KiB", "POST", path, 413, "TOO_LARGE", sends(PERFORM | {"value": "v" * 70_000})
         )
         yield Case(
-            f"{path} in a language no voice speaks",
+            f"{path} in a language nobody writes",
             "POST",
             path,
             400,
-            "LANGUAGE_NOT_SPOKEN",
+            "LANGUAGE_NOT_WRITTEN",
             sends(PERFORM | {"settings_override": {"voice_language": "tlh"}}),
         )
         for what, key in (("an empty", ""), ("a long", "k" * 256)):
@@ -265,7 +277,7 @@ def performing() -> Iterator[Case]:
             yield Case(f"{path} with {what} key", "POST", path, 400, "IDEMPOTENCY_KEY_INVALID", keyed)
     too_long = sends(PERFORM | {"value": "v" * 201})
     yield Case("perform a value of 201 characters", "POST", "/v1/perform", 400, "VALUE_TOO_LONG", too_long)
-    yield Case("stream a value of 201 characters", "POST", "/v1/perform:stream", 400, "", too_long)
+    yield Case("stream a value of 201 characters", "POST", "/v1/perform:stream", *INVALID, too_long)
     yield Case(
         "a thought without a topic", "POST", "/v1/generate-thought", *INVALID, sends({"value": "Lisbon"})
     )

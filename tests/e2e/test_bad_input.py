@@ -100,19 +100,24 @@ async def expired_token(stack: Stack, username: str) -> str:
         )
 
 
-async def test_an_expired_or_altered_token_is_refused(stack: Stack, victim: Performer) -> None:
+async def test_an_expired_token_is_refused_wherever_it_is(
+    stack: Stack, victim: Performer, stranger: httpx.AsyncClient
+) -> None:
+    token = await expired_token(stack, victim.username)
+    for header in ({"authorization": f"Bearer {token}"}, {"cookie": f"newvisions_session={token}"}):
+        answer = await stranger.get("/v1/recordings", headers=header)
+        assert_refused(answer, 401, "UNAUTHENTICATED")
+        assert "expired" in answer.json()["message"]
+
+
+async def test_an_altered_or_made_up_token_is_refused(victim: Performer, stranger: httpx.AsyncClient) -> None:
     good = str(victim.http.headers["authorization"])
     head, payload, signature = good.split(".")
+    assert (await stranger.get("/v1/users/me", headers={"authorization": good})).status_code == 200
     forged = f"{head}.{payload}.{signature[::-1]}"
-    for token in (
-        f"Bearer {await expired_token(stack, victim.username)}",
-        forged,
-        "Bearer nonsense",
-        "Bearer ",
-    ):
-        for path in ("/v1/users/me", "/v1/recordings"):
-            answer = await victim.http.get(path, headers={"authorization": token})
-            assert_refused(answer, 401, "UNAUTHENTICATED")
+    for token in (forged, f"{head}.{payload}.", "Bearer nonsense", "Bearer a.b.c", "Basic dTpw"):
+        answer = await stranger.get("/v1/users/me", headers={"authorization": token})
+        assert_refused(answer, 401, "UNAUTHENTICATED")
 
 
 async def test_identity_comes_from_the_token_alone(

@@ -129,7 +129,7 @@ class Stage:
 
     @property
     def stub(self) -> Any:
-        return PerformServiceStub(self.channel)
+        return PerformServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def raw_stream(self, request: pb.StreamPerformRequest) -> Any:
         """The messages as they are on the wire, also those that nobody can parse."""
@@ -143,10 +143,13 @@ class Stage:
         return {"metadata": (("x-user-id", user_id or self.user_id), *named), "timeout": 20}
 
     async def perform(self, user_id: str = "", **headers: str) -> pb.PerformResponse:
-        return await self.stub.Perform(order(), **self.by(user_id, **headers))
+        answer: pb.PerformResponse = await self.stub.Perform(order(), **self.by(user_id, **headers))
+        return answer
 
     async def recordings(self, **asked: Any) -> pb.ListRecordingsResponse:
-        return await self.stub.ListRecordings(pb.ListRecordingsRequest(**asked), **self.by())
+        request = pb.ListRecordingsRequest(**asked)
+        page: pb.ListRecordingsResponse = await self.stub.ListRecordings(request, **self.by())
+        return page
 
 
 def order(**changes: Any) -> pb.PerformRequest:
@@ -189,7 +192,7 @@ async def played(peers: Peers) -> AsyncIterator[str]:
         content_grpc.add_ContentServiceServicer_to_server,
         synthesis_grpc.add_SynthesisServiceServicer_to_server,
     ):
-        add(peers, handlers)
+        add(peers, handlers)  # type: ignore[no-untyped-call]
     async with listening(handlers) as address:
         yield address
 

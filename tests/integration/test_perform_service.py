@@ -360,7 +360,10 @@ async def test_what_a_crash_left_is_undone_by_the_next_process(
 async def _left_behind(mongo_url: str, environment: pytest.MonkeyPatch, phase: Phase) -> UUID:
     long_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     left = Performance(uuid4(), "u", "", "f", long_ago, State.RUNNING, phase, long_ago)
-    async with AsyncMongoClient(mongo_url, tz_aware=True, uuidRepresentation="standard") as client:
+    opened: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        mongo_url, tz_aware=True, uuidRepresentation="standard"
+    )
+    async with opened as client:
         journal = MongoPerformances(client, os.environ["PERFORM_MONGO_DATABASE"], 4)
         await journal.prepare()
         assert await journal.claim(left) is None

@@ -99,8 +99,15 @@ def test_a_small_file_with_hours_of_sound_is_not_decoded_to_its_end(seconds: int
 @settings(max_examples=150, deadline=None)
 @pytest.mark.parametrize(
     "magic",
-    [b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\0", b"RIFF\xff\0\0\0WAVEfmt ", b"OggS", b"fLaC", b"\x1a\x45\xdf\xa3"]
-    + [b"\0\0\0\x20ftypM4A ", b"\xff\xfb\x90\0"],
+    [
+        b"ID3\x04\0\0\0\0\0\0\xff\xfb\x90\0",
+        b"RIFF\xff\0\0\0WAVEfmt ",
+        b"OggS",
+        b"fLaC",
+        b"\x1a\x45\xdf\xa3",
+        b"\0\0\0\x20ftypM4A ",
+        b"\xff\xfb\x90\0",
+    ],
 )
 def test_no_bytes_are_more_than_refused(magic: bytes, tail: bytes) -> None:
     with pytest.raises(SampleRefused) as refusal:

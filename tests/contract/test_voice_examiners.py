@@ -1,0 +1,141 @@
+"""The processes that examine recordings: what they promise when recordings or processes misbehave."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from services.voice.examiners import Examiners
+from services.voice.refusals import SampleQueueFull, SampleSilent, SampleUnreadable
+from tests import samples
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+WORKER = b"services.voice.sample.worker"
+
+
+@asynccontextmanager
+async def examining(workers: int = 1, queue: int = 4, seconds: int = 10) -> AsyncIterator[Examiners]:
+    examiners = Examiners(workers, queue, seconds)
+    await examiners.start()
+    try:
+        yield examiners
+    finally:
+        await examiners.close()
+
+
+def workers_of(parent: int) -> set[int]:
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command, status = (process / "cmdline").read_bytes(), (process / "stat").read_text()
+            state, its_parent = status.rpartition(")")[2].split()[:2]
+            if WORKER in command and int(its_parent) == parent and state != "Z":
+                found.add(int(process.name))
+    return found
+
+
+async def end_of(process: int) -> None:
+    """Returns when a process that is not our child has ended."""
+    handle, ended = os.pidfd_open(process), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+async def test_a_worker_examines_one_recording_after_another() -> None:
+    async with examining() as examiners:
+        first = await examiners.examine(samples.speech(suffix="wav"))
+        with pytest.raises(SampleSilent, match="Nothing can be heard"):
+            await examiners.examine(samples.silence())
+        again = await examiners.examine(samples.speech(suffix="flac"))
+    assert first == again
+    assert (first.sample_rate, len(first.pcm)) == (24_000, round(first.seconds * 24_000) * 2)
+
+
+@linux_only
+async def test_a_worker_that_hangs_is_replaced_and_the_recording_refused() -> None:
+    mine = workers_of(os.getpid())
+    async with examining(seconds=1) as examiners:
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+        (hanging,) = workers_of(os.getpid()) - mine
+        os.kill(hanging, signal.SIGSTOP)
+        with pytest.raises(SampleUnreadable, match="too long"):
+            await examiners.examine(samples.silence())
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+        assert hanging not in workers_of(os.getpid())
+
+
+@linux_only
+async def test_a_worker_that_dies_is_replaced_and_the_recording_refused() -> None:
+    mine = workers_of(os.getpid())
+    async with examining() as examiners:
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+        (dying,) = workers_of(os.getpid()) - mine
+        os.kill(dying, signal.SIGSTOP)
+        examination = asyncio.create_task(examiners.examine(samples.silence()))
+        await asyncio.wait([examination], timeout=0.1)
+        os.kill(dying, signal.SIGKILL)
+        with pytest.raises(SampleUnreadable):
+            await examination
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+    assert workers_of(os.getpid()) == mine
+
+
+async def test_a_caller_who_hangs_up_does_not_get_the_next_one_a_wrong_answer() -> None:
+    async with examining() as examiners:
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+        abandoned = asyncio.create_task(examiners.examine(samples.speech()))
+        await asyncio.wait([abandoned], timeout=0.1)
+        abandoned.cancel()
+        with suppress(asyncio.CancelledError):
+            await abandoned
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+
+
+async def test_more_than_the_queue_holds_is_refused_at_once() -> None:
+    async with examining(queue=1) as examiners:
+        running = [asyncio.create_task(examiners.examine(samples.silence())) for _ in range(4)]
+        outcomes = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(SampleQueueFull) == 2
+    assert [type(outcome) for outcome in outcomes].count(SampleSilent) == 2
+
+
+@linux_only
+async def test_workers_end_with_a_parent_that_was_killed() -> None:
+    program = (
+        "import asyncio\n"
+        "from services.voice.examiners import Examiners\n"
+        "async def main():\n"
+        "    await Examiners(2, 2, 5).start()\n"
+        "    print('started', flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        stdout=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )
+    assert parent.stdout is not None
+    await asyncio.wait_for(parent.stdout.readline(), 30)
+    orphans = workers_of(parent.pid)
+    assert len(orphans) == 2
+    ends = [asyncio.create_task(end_of(orphan)) for orphan in orphans]
+    parent.kill()
+    await parent.communicate()
+    await asyncio.wait_for(asyncio.gather(*ends), 20)
