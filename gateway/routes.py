@@ -48,7 +48,7 @@ class Route:
 
     @property
     def needs_token(self) -> bool:
-        return self.access in {edge_pb2.ACCESS_USER, edge_pb2.ACCESS_ADMIN}
+        return self.access not in {edge_pb2.ACCESS_UNSPECIFIED, edge_pb2.ACCESS_OPEN}
 
     @property
     def reads_only(self) -> bool:

@@ -7,6 +7,7 @@ _WHO: dict[int, str] = {
     edge_pb2.ACCESS_OPEN: "anybody",
     edge_pb2.ACCESS_USER: "a user",
     edge_pb2.ACCESS_ADMIN: "an admin",
+    edge_pb2.ACCESS_OPERATOR: "an operator",
 }
 
 

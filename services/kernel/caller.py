@@ -18,6 +18,16 @@ class SignInRequired(ServiceError):
     action = "Log in and send the access token."
 
 
+class OperatorRequired(ServiceError):
+    kind, reason = Kind.DENIED, "OPERATOR_REQUIRED"
+    action = "Ask an operator."
+
+
+class ScopeMissing(ServiceError):
+    kind, reason = Kind.DENIED, "SCOPE_MISSING"
+    action = "Make an API key with this scope, or log in."
+
+
 class AdminRequired(ServiceError):
     kind, reason = Kind.DENIED, "ADMIN_REQUIRED"
     action = "Ask an administrator."
@@ -29,6 +39,8 @@ class Caller:
 
     user_id: str = ""
     roles: frozenset[str] = frozenset()
+    # What an API key may do; None for a signed-in user, who may do all.
+    scopes: frozenset[str] | None = None
     session_id: str = ""
     request_id: str = ""
     traceparent: str = ""
@@ -39,6 +51,10 @@ class Caller:
     @property
     def is_admin(self) -> bool:
         return "admin" in self.roles
+
+    @property
+    def is_operator(self) -> bool:
+        return self.is_admin or "operator" in self.roles
 
     @property
     def legacy_client(self) -> bool:
@@ -64,6 +80,7 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
     return Caller(
         user_id=found.get("x-user-id", ""),
         roles=frozenset(found.get("x-user-roles", "").split()),
+        scopes=frozenset(found["x-user-scopes"].split()) if "x-user-scopes" in found else None,
         session_id=found.get("x-session-id", ""),
         request_id=found.get("x-request-id", ""),
         traceparent=found.get("traceparent", ""),

@@ -19,7 +19,16 @@ from grpc_status import rpc_status
 from prometheus_client import Histogram
 
 from newvisions.edge.v1 import edge_pb2
-from services.kernel.caller import AdminRequired, SignInRequired, caller, from_metadata, set_caller
+from services.kernel.caller import (
+    AdminRequired,
+    Caller,
+    OperatorRequired,
+    ScopeMissing,
+    SignInRequired,
+    caller,
+    from_metadata,
+    set_caller,
+)
 from services.kernel.errors import Kind, ServiceError
 
 log = structlog.get_logger()
@@ -157,13 +166,22 @@ def admit(policy: edge_pb2.RoutePolicy, request: Message) -> None:
     Methods without a route are called by other services only; the gateway does not know them.
     """
     who = caller()
-    if policy.access in {edge_pb2.ACCESS_USER, edge_pb2.ACCESS_ADMIN} and not who.user_id:
-        raise SignInRequired("You are not signed in.")
-    if policy.access == edge_pb2.ACCESS_ADMIN and not who.is_admin:
-        raise AdminRequired("This is for administrators.")
+    if policy.access not in {edge_pb2.ACCESS_UNSPECIFIED, edge_pb2.ACCESS_OPEN}:
+        _admit_user(policy, who)
     violations = _validator.collect_violations(request, fail_fast=False)
     if violations:
         raise InvalidRequest(_sentence(violations[0].proto))
+
+
+def _admit_user(policy: edge_pb2.RoutePolicy, who: Caller) -> None:
+    if not who.user_id:
+        raise SignInRequired("You are not signed in.")
+    if policy.access == edge_pb2.ACCESS_ADMIN and not who.is_admin:
+        raise AdminRequired("This is for administrators.")
+    if policy.access == edge_pb2.ACCESS_OPERATOR and not who.is_operator:
+        raise OperatorRequired("This is for operators.")
+    if who.scopes is not None and policy.scope not in who.scopes:
+        raise ScopeMissing("This API key may not do that.")
 
 
 def _sentence(violation: Any) -> str:

@@ -108,6 +108,8 @@ class Leftover:
     blobs: tuple[str, ...]
     provider: str = ""
     engine_voice_id: str = ""
+    # Whose attempt it is may still be at work until then, and make what was removed once more.
+    until: datetime | None = None
 
 
 # Whoever left something removes it at once; a sweeper comes after this, for those who died.
@@ -155,12 +157,11 @@ class Voice:
         cleared = self.abandoned(now)
         return replace(cleared, attempt=attempt, sweep_at=attempt.expires_at, revision=self._next(now))
 
-    def abandoned(self, now: datetime) -> Self:
-        """Without the attempt that is under way."""
+    def abandoned(self, now: datetime, engine_voice_id: str = "") -> Self:
+        """Without the attempt that is under way, which has made this voice at its provider, if any."""
         if self.attempt is None:
             return self
-        left = Leftover((self.attempt.audio_name, self.attempt.profile_name))
-        return self._leaving(now, left, attempt=None)
+        return self._leaving(now, _remains(self.attempt, engine_voice_id), attempt=None)
 
     def holding(self, sample: Sample, clone: Clone, now: datetime) -> Self:
         """With the attempt's outcome; what was there before is to be removed."""
@@ -168,15 +169,20 @@ class Voice:
         return self._leaving(now, *self._held(), fence=self._next(now), **changed)
 
     def erased(self, now: datetime) -> Self:
-        """With nothing but what has to be removed, an attempt under way included."""
-        cleared = self.abandoned(now)
-        gone = {"sample": None, "clone": None, "fence": self._next(now), "changed_at": now}
-        return replace(cleared._leaving(now, *self._held(), **gone), revision=self._next(now))
+        """With nothing but what has to be removed, also what an attempt under way may yet make."""
+        left = list(self._held())
+        if self.attempt:
+            left.append(replace(_remains(self.attempt), until=self.attempt.expires_at))
+        gone = {"sample": None, "clone": None, "attempt": None, "changed_at": now}
+        return self._leaving(now, *left, fence=self._next(now), **gone)
 
     def cleaned(self, now: datetime) -> Self:
-        """After all leftovers have been removed."""
-        sweep_at = self.attempt.expires_at if self.attempt else None
-        return replace(self, leftovers=(), sweep_at=sweep_at, revision=self._next(now))
+        """After all leftovers have been removed; those that may come back are kept in mind."""
+        kept = tuple(left for left in self.leftovers if left.until and now < left.until)
+        times = [left.until for left in kept if left.until]
+        if self.attempt:
+            times.append(self.attempt.expires_at)
+        return replace(self, leftovers=kept, sweep_at=max(times, default=None), revision=self._next(now))
 
     def _held(self) -> tuple[Leftover, ...]:
         blobs = [self.sample.audio.name] if self.sample else []
@@ -197,6 +203,11 @@ class Voice:
     def _next(self, now: datetime) -> int:
         """Grows also over an erasure, after which nothing is left to count from: it follows the clock."""
         return max(self.revision + 1, round(now.timestamp() * 1000))
+
+
+def _remains(attempt: Attempt, engine_voice_id: str = "") -> Leftover:
+    provider = attempt.provider if engine_voice_id else ""
+    return Leftover((attempt.audio_name, attempt.profile_name), provider, engine_voice_id)
 
 
 @dataclass(frozen=True, slots=True)

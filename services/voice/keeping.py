@@ -14,12 +14,13 @@ from services.voice.domain import (
     Attempt,
     Clone,
     Consent,
+    Leftover,
     Outcome,
     Sample,
     Voice,
     VoiceChangedMeanwhile,
 )
-from services.voice.ports import Blobs, NormalisedSample, Provider, Voices
+from services.voice.ports import Blobs, ClonedVoice, NormalisedSample, Provider, Voices
 
 log = structlog.get_logger()
 
@@ -94,48 +95,52 @@ class Keeping:
         return len(due)
 
     async def _carry_out(self, claimed: Voice, sample: NormalisedSample, consent: Consent) -> Outcome:
+        attempt, made = claimed.attempt, ClonedVoice("")
+        assert attempt is not None  # noqa: S101 - it was claimed
         try:
-            held = await self._held(claimed, sample, consent)
+            # One after the other: a failure must not leave another half running behind the clean-up.
+            audio = await self._blobs.put(attempt.audio_name, sample.mp3)
+            made = await self._preferred.clone(sample, claimed.user_id, attempt.attempt_id)
+            clone = await self._clone(attempt, made)
+            kept = Sample(sample.hash, sample.seconds, len(sample.mp3), sample.transcoded, audio, consent)
+            held = claimed.holding(kept, clone, self._clock())
             await self._commit(claimed, held)
         except BaseException:
-            await asyncio.shield(self._give_up(claimed))
+            await asyncio.shield(self._give_up(claimed, attempt, made.engine_voice_id))
             raise
         await self._tidy(held)
-        return _outcome(claimed, held)
+        return Outcome("updated" if claimed.sample else "created", kept, clone)
+
+    async def _clone(self, attempt: Attempt, made: ClonedVoice) -> Clone:
+        provider = self._preferred
+        profile = await self._blobs.put(attempt.profile_name, made.profile) if made.profile else None
+        return Clone(
+            attempt.attempt_id,
+            provider.name,
+            provider.engine,
+            made.engine_voice_id,
+            provider.voice_source,
+            provider.pooled,
+            profile,
+            self._clock(),
+        )
 
     async def _commit(self, claimed: Voice, held: Voice) -> None:
         if not await self._voices.replace(claimed, held):
             raise VoiceChangedMeanwhile("The voice was erased or replaced during this upload.")
 
-    async def _held(self, claimed: Voice, sample: NormalisedSample, consent: Consent) -> Voice:
-        """The voice as it will be, with its blobs and its clone made."""
-        attempt, provider = claimed.attempt, self._preferred
-        assert attempt is not None  # noqa: S101 - it was claimed
-        # One after the other: a failure must not leave the other half running behind the clean-up.
-        audio = await self._blobs.put(attempt.audio_name, sample.mp3)
-        made = await provider.clone(sample, claimed.user_id, attempt.attempt_id)
-        profile = await self._blobs.put(attempt.profile_name, made.profile) if made.profile else None
-        now = self._clock()
-        return claimed.holding(
-            Sample(sample.hash, sample.seconds, len(sample.mp3), sample.transcoded, audio, consent),
-            Clone(
-                attempt.attempt_id,
-                provider.name,
-                provider.engine,
-                made.engine_voice_id,
-                provider.voice_source,
-                provider.pooled,
-                profile,
-                now,
-            ),
-            now,
-        )
-
-    async def _give_up(self, claimed: Voice) -> None:
+    async def _give_up(self, claimed: Voice, attempt: Attempt, engine_voice_id: str) -> None:
         """What an attempt made is removed only after the document says that it failed."""
-        abandoned = claimed.abandoned(self._clock())
+        abandoned = claimed.abandoned(self._clock(), engine_voice_id)
         if await self._voices.replace(claimed, abandoned):
             await self._tidy(abandoned)
+            return
+        now_there = await self._voices.get(claimed.user_id)
+        if now_there.clone and now_there.clone.clone_id == attempt.attempt_id:
+            # Stored after all: only the answer of the database was lost.
+            return
+        # Erased, or taken for dead and followed by another.
+        await self._remove(abandoned.leftovers[-1])
 
     async def _tidy(self, voice: Voice) -> None:
         """Remove what is left over, or leave it to the sweeper: the outcome stands either way."""
@@ -148,13 +153,11 @@ class Keeping:
         if not voice.leftovers:
             return
         for left in voice.leftovers:
-            if left.engine_voice_id:
-                await self._providers[left.provider].discard(left.engine_voice_id)
-            for name in left.blobs:
-                await self._blobs.delete(name)
+            await self._remove(left)
         await self._voices.replace(voice, voice.cleaned(self._clock()))
 
-
-def _outcome(before: Voice, after: Voice) -> Outcome:
-    assert after.sample is not None and after.clone is not None  # noqa: S101 - it has just been made
-    return Outcome("updated" if before.sample else "created", after.sample, after.clone)
+    async def _remove(self, left: Leftover) -> None:
+        if left.engine_voice_id:
+            await self._providers[left.provider].discard(left.engine_voice_id)
+        for name in left.blobs:
+            await self._blobs.delete(name)

@@ -104,10 +104,7 @@ def _fields(voice: Voice) -> Document:
             "provider": voice.attempt.provider,
             "expires_at": voice.attempt.expires_at,
         },
-        "leftovers": [
-            {"blobs": list(left.blobs), "provider": left.provider, "engine_voice_id": left.engine_voice_id}
-            for left in voice.leftovers
-        ],
+        "leftovers": [_leftover_fields(left) for left in voice.leftovers],
         "changed_at": voice.changed_at,
         "sweep_at": voice.sweep_at,
     }
@@ -142,6 +139,15 @@ def _clone_fields(clone: Clone) -> Document:
     }
 
 
+def _leftover_fields(left: Leftover) -> Document:
+    return {
+        "blobs": list(left.blobs),
+        "provider": left.provider,
+        "engine_voice_id": left.engine_voice_id,
+        "until": left.until,
+    }
+
+
 def _blob_fields(blob: SealedBlob) -> Document:
     return {"name": blob.name, "key_id": blob.key_id}
 
@@ -154,10 +160,7 @@ def _voice(found: Document) -> Voice:
         sample=_sample(found["sample"]) if "sample" in found else None,
         clone=_clone(found["clone"]) if "clone" in found else None,
         attempt=_attempt(found["attempt"]) if "attempt" in found else None,
-        leftovers=tuple(
-            Leftover(tuple(left["blobs"]), left["provider"], left["engine_voice_id"])
-            for left in found.get("leftovers", ())
-        ),
+        leftovers=tuple(_leftover(left) for left in found.get("leftovers", ())),
         changed_at=found.get("changed_at"),
         sweep_at=found.get("sweep_at"),
     )
@@ -190,6 +193,10 @@ def _clone(found: Document) -> Clone:
 
 def _attempt(found: Document) -> Attempt:
     return Attempt(found["attempt_id"], found["provider"], found["expires_at"])
+
+
+def _leftover(found: Document) -> Leftover:
+    return Leftover(tuple(found["blobs"]), found["provider"], found["engine_voice_id"], found["until"])
 
 
 def _blob(found: Document) -> SealedBlob:
