@@ -4,8 +4,8 @@
 """
 
 import hashlib
-import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.resources import as_file, files
@@ -19,7 +19,6 @@ from protovalidate._gen.buf.validate import validate_pb
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 GEN = ROOT / "gen"
-THIRD_PARTY = GEN / "third_party"
 STAMP = GEN / "made-from.sha256"
 # What our protos import, and what the gateway must know to print error details.
 GOOGLE = (
@@ -38,23 +37,47 @@ def make() -> bool:
     stamp = _fingerprint()
     if STAMP.exists() and STAMP.read_text() == stamp:
         return False
-    shutil.rmtree(GEN, ignore_errors=True)
-    _lay_out_third_party()
+    GEN.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=GEN) as directory:
+        _generate(Path(directory))
+        _take_over(Path(directory))
+    STAMP.write_text(stamp)
+    return True
+
+
+def _generate(new: Path) -> None:
+    _lay_out_third_party(new / "third_party")
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
     with as_file(files("grpc_tools") / "_proto") as builtin:
-        includes = [f"-I{PROTOS}", f"-I{THIRD_PARTY}", f"-I{builtin}"]
-        _protoc(*includes, f"--python_out={GEN}", f"--pyi_out={GEN}", f"--grpc_python_out={GEN}", *sources)
-        _protoc(*includes, f"--python_out={GEN}", "buf/validate/validate.proto")
+        includes = [f"-I{PROTOS}", f"-I{new / 'third_party'}", f"-I{builtin}"]
+        _protoc(*includes, f"--python_out={new}", f"--pyi_out={new}", f"--grpc_python_out={new}", *sources)
+        _protoc(*includes, f"--python_out={new}", "buf/validate/validate.proto")
         _protoc(
             *includes,
-            f"--descriptor_set_out={GEN / 'edge.pb'}",
+            f"--descriptor_set_out={new / 'edge.pb'}",
             "--include_imports",
             "--include_source_info",
             *sources,
             "google/rpc/error_details.proto",
         )
-    STAMP.write_text(stamp)
-    return True
+
+
+def _take_over(new: Path) -> None:
+    """Replace what changed, file by file: processes that import the rest meanwhile notice nothing."""
+    fresh = {path.relative_to(new) for path in new.rglob("*") if path.is_file()}
+    for name in fresh:
+        if not _same(new / name, GEN / name):
+            (GEN / name).parent.mkdir(parents=True, exist_ok=True)
+            (new / name).replace(GEN / name)
+    for path in GEN.rglob("*"):
+        name = path.relative_to(GEN)
+        generated = path.is_file() and path != STAMP and not name.parts[0].startswith(".new-")
+        if generated and "__pycache__" not in name.parts and name not in fresh:
+            path.unlink()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _protoc(*arguments: str) -> None:
@@ -70,13 +93,13 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _lay_out_third_party() -> None:
+def _lay_out_third_party(folder: Path) -> None:
     """The imports as .proto files, taken from the installed wheels, where buf and protoc find them."""
     for name in GOOGLE:
-        target = THIRD_PARTY / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((files("google") / name.removeprefix("google/")).read_bytes())
-    target = THIRD_PARTY / "buf/validate/validate.proto"
+    target = folder / "buf/validate/validate.proto"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("\n".join(_validate_proto()) + "\n")
 

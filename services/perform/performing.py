@@ -32,6 +32,7 @@ from services.perform.errors import (
     StillPerforming,
 )
 from services.perform.ports import Clock, Ports
+from services.perform.sound import Sound
 from services.perform.steps import Story, Take
 
 log = structlog.get_logger()
@@ -101,7 +102,9 @@ class Performing:
         if isinstance(take, Performance):
             again = await self._again(take)
             yield _heading(again.recording)
-            yield again.audio
+            async with aclosing(Sound.whole(again.audio).listen()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
             return
         task = self._background.start(self._run(take))
         try:
@@ -115,7 +118,7 @@ class Performing:
                     heard = True
                     yield chunk
         finally:
-            if not take.spoken:
+            if not take.decided:
                 task.cancel(_LEFT)
 
     async def _claim(self, request: Request) -> Take | Performance:
@@ -182,7 +185,7 @@ class Performing:
             async with asyncio.timeout(self._patience.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
-            cause = _told(failure)
+            cause, take.decided = _told(failure), True
             try:
                 await self._undo(take, cause)
             finally:

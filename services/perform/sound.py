@@ -19,6 +19,14 @@ class Sound:
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
 
+    @classmethod
+    def whole(cls, audio: bytes) -> "Sound":
+        """Audio that was kept before."""
+        sound = cls()
+        sound.add(audio)
+        sound.end()
+        return sound
+
     def add(self, piece: bytes) -> None:
         self.audio += piece
         self._tell()

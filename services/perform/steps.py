@@ -51,8 +51,8 @@ class Take:
     recording: Recording = field(init=False)
     charge: Charge | None = None
     sound: Sound = field(default_factory=Sound)
-    # All audio is there: a caller who leaves now does not stop the performance any more.
-    spoken: bool = False
+    # All audio is there, or it is being undone: a caller who leaves now changes nothing any more.
+    decided: bool = False
     failure: BaseException | None = None
     began: float = field(default_factory=perf_counter)
 
@@ -119,7 +119,7 @@ class Story:
                     raise AudioNotWhole("The audio did not end.")
         if made is None or not take.sound.audio:
             raise AudioNotWhole("The audio ended before it was whole.")
-        take.made, take.spoken = made, True
+        take.made, take.decided = made, True
 
     async def _store(self, take: Take) -> None:
         await self._ports.blobs.put(take.user_id, take.performance_id, bytes(take.sound.audio))

@@ -44,7 +44,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         profiles = Profiles(
             blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic
         )
-        keeping = Keeping(voices, blobs, {local.name: local}, attempt, _now)
+        keeping = Keeping(voices, profiles, {local.name: local}, attempt, _now)
         leasing = Leasing(voices, profiles, valkey.ValkeyPins(cache), lease, _now)
         servicer = VoiceServicer(Uploading(examiners, keeping, _now), leasing, keeping, voices, blobs)
         add_VoiceServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]

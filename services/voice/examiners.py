@@ -11,6 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -173,5 +174,5 @@ async def _part(process: Process, length: int) -> bytes:
 
 def _environment() -> dict[str, str]:
     """Where its modules are, and one thread each; no secret of ours."""
-    paths = os.pathsep.join(path for path in sys.path if path)
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     return {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -15,7 +15,9 @@ _OPENED: Final = PROFILE_READS.labels("opened")
 
 
 class Profiles:
-    """The least recently used ones go first. No profile stays longer than `seconds`, however used."""
+    """Stands in front of the blob store. The least recently used profiles go first, and none stays
+    longer than `seconds`; what is deleted here is forgotten at once.
+    """
 
     def __init__(self, blobs: Blobs, most_bytes: int, seconds: float, clock: Callable[[], float]) -> None:
         self._blobs = blobs
@@ -34,13 +36,20 @@ class Profiles:
             return found[1]
         profile = await self._blobs.get(blob)
         _OPENED.inc()
-        self.forget(blob.name)
+        self._forget(blob.name)
         self._kept[blob.name] = (self._clock() + self._seconds, profile)
         self._bytes += len(profile)
         while self._bytes > self._most_bytes:
-            self.forget(next(iter(self._kept)))
+            self._forget(next(iter(self._kept)))
         return profile
 
-    def forget(self, name: str) -> None:
+    async def put(self, name: str, content: bytes) -> SealedBlob:
+        return await self._blobs.put(name, content)
+
+    async def delete(self, name: str) -> None:
+        self._forget(name)
+        await self._blobs.delete(name)
+
+    def _forget(self, name: str) -> None:
         _, profile = self._kept.pop(name, (0.0, b""))
         self._bytes -= len(profile)

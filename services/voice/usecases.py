@@ -23,7 +23,6 @@ from services.voice.domain import (
 )
 from services.voice.keeping import Keeping
 from services.voice.ports import Blobs, Examiner, NormalisedSample, Pins, Voices
-from services.voice.profiles import Profiles
 from services.voice.refusals import SampleRefused
 
 log = structlog.get_logger()
@@ -95,7 +94,7 @@ class Leasing:
     def __init__(
         self,
         voices: Voices,
-        profiles: Profiles,
+        profiles: Blobs,
         pins: Pins,
         lasts: timedelta,
         clock: Callable[[], datetime],

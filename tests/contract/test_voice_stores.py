@@ -187,6 +187,9 @@ async def test_profiles_are_read_once_within_their_time_and_their_space(store: A
     assert await profiles.get(kept[1]) == b"\1" * 100
     with pytest.raises(BlobMissing):
         await profiles.get(kept[0])
+    await profiles.delete(kept[2].name)
+    with pytest.raises(BlobMissing):
+        await profiles.get(kept[2])
     time[0] = 10.0
     with pytest.raises(BlobMissing):
         await profiles.get(kept[1])

@@ -159,7 +159,9 @@ async def test_a_bug_says_nothing_about_itself(synthesis: Any) -> None:
 
 
 async def test_a_request_that_breaks_the_contract_is_refused_by_the_field_s_name(synthesis: Any) -> None:
-    failure = await failed(synthesis.EnrolVoice(pb.EnrolVoiceRequest(pcm=SECOND, sample_rate=16_000), timeout=5))
+    failure = await failed(
+        synthesis.EnrolVoice(pb.EnrolVoiceRequest(pcm=SECOND, sample_rate=16_000), timeout=5)
+    )
     error, _ = api_error(failure)
     assert failure.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error is not None

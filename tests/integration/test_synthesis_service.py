@@ -130,6 +130,7 @@ async def refused(call):
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call
     error, _ = api_error(failure.value)
+    assert error is not None
     return (error.error, error.http_status)
 
 

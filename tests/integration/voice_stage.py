@@ -81,7 +81,7 @@ async def open_stage(mongo_url: str, valkey_url: str, folder: Path, **changes: s
     database, enrolments = f"voice_{uuid4().hex[:12]}", Enrolments()
     synthesis = Handlers()
     add_SynthesisServiceServicer_to_server(enrolments, synthesis)  # type: ignore[no-untyped-call]
-    async with _served(synthesis) as synthesis_address, AsyncMongoClient(mongo_url) as mongo:
+    async with _served(synthesis) as synthesis_address, AsyncMongoClient[dict[str, Any]](mongo_url) as mongo:
         environment = {
             "VOICE_MONGO_URL": mongo_url,
             "VOICE_MONGO_DATABASE": database,

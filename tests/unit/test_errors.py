@@ -3,6 +3,7 @@
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
+from operator import attrgetter
 
 import pytest
 
@@ -22,17 +23,16 @@ def errors() -> Iterator[type[ServiceError]]:
             yield error
 
 
-@pytest.mark.parametrize(
-    "error", sorted(errors(), key=lambda each: each.reason), ids=lambda each: each.reason
-)
+ERRORS = sorted(errors(), key=attrgetter("reason"))
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=attrgetter("reason"))
 def test_every_error_says_what_to_do_next_in_a_sentence(error: type[ServiceError]) -> None:
     assert error.action.strip().endswith("."), f"{error.__qualname__} tells nobody what to do next"
     assert error.reason == error.reason.upper()
 
 
-@pytest.mark.parametrize(
-    "error", sorted(errors(), key=lambda each: each.reason), ids=lambda each: each.reason
-)
+@pytest.mark.parametrize("error", ERRORS, ids=attrgetter("reason"))
 def test_whatever_will_pass_says_when_to_try_again(error: type[ServiceError]) -> None:
     if error.kind in {Kind.UNAVAILABLE, Kind.EXHAUSTED}:
         assert error.retry_after_seconds > 0

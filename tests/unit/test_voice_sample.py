@@ -30,7 +30,7 @@ def test_every_format_is_decoded_to_the_same_speech(suffix: str) -> None:
     assert 35.5 < found.seconds < 36.3
     assert found.transcoded == (suffix != "mp3")
     assert len(found.pcm) == round(found.seconds * RATE) * 2
-    pcm = np.frombuffer(found.pcm, "<i2").astype(np.float32) / 32767
+    pcm = (np.frombuffer(found.pcm, "<i2") / 32767).astype(np.float32)
     assert loudness(pcm) == pytest.approx(-20, abs=0.3)
     assert np.abs(pcm).max() <= 10 ** (-3 / 20) + 1e-4
     heard = samples.signal(found.mp3)

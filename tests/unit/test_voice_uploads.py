@@ -124,5 +124,6 @@ def test_three_mebibytes_are_the_most_in_every_form() -> None:
         from_body("audio/wav", more)
     with pytest.raises(SampleTooLarge):
         from_json(base64.b64encode(more).decode(), "", 0)
+    body, content_type = multipart(more)
     with pytest.raises(SampleTooLarge):
-        from_body(*reversed(multipart(more)))
+        from_body(content_type, body)
