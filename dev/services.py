@@ -16,7 +16,12 @@ SERVICES = ("auth", "content", "synthesis", "voice", "perform")
 # Who calls whom.
 _PEERS = {"voice": ("synthesis",), "perform": ("auth", "content", "synthesis", "voice")}
 # Who keeps something where.
-_STORES = {"auth": ("mongo",), "content": ("valkey",), "voice": ("mongo", "valkey"), "perform": ("mongo",)}
+_STORES = {
+    "auth": ("mongo", "valkey"),
+    "content": ("valkey",),
+    "voice": ("mongo", "valkey"),
+    "perform": ("mongo",),
+}
 ENGINES = {
     "local": "services.synthesis.engines.local:LocalEngine",
     "tone": "services.synthesis.engines.tone:ToneEngine",

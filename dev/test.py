@@ -9,8 +9,7 @@ from dev import check
 from dev.project import ROOT
 
 FAST = ("-m", "not slow", "tests/unit", "tests/contract", "tests/integration")
-# Two workers: each has its own servers, and tests that share a stack stay on one of them.
-PARALLEL = ("-n", "2", "--dist", "loadgroup")
+PARALLEL = ("-n", "2")
 
 
 def main(arguments: list[str]) -> int:

@@ -49,10 +49,24 @@ local function prefer_bearer(headers)
   headers:remove("cookie")
 end
 
+-- A page of somebody else must not act in the name of who looks at it, with their cookie or by
+-- signing them in as another. Only browsers say where a request comes from, and pages cannot change it.
+local function comes_from_elsewhere(headers)
+  local method, origin = headers:get(":method"), headers:get("origin")
+  if not origin or method == "GET" or method == "HEAD" or method == "OPTIONS" then return false end
+  if (headers:get("authorization") or ""):find("^Bearer ") or ORIGINS[origin] then return false end
+  local host = origin:match("^https?://([^/]+)$")
+  return not host or host:lower() ~= (headers:get(":authority") or ""):lower()
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   clean_id(handle, headers)
   prefer_bearer(headers)
+  if comes_from_elsewhere(headers) then
+    handle:respond({[":status"] = "403"}, "")
+    return
+  end
   -- The transcoder would let native gRPC through as it is, past the HTTP rules.
   if (headers:get("content-type") or ""):lower():find("^application/grpc") then
     handle:respond({[":status"] = "404"}, "")

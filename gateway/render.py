@@ -4,6 +4,7 @@
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,15 @@ def render(settings: GatewaySettings) -> str:
         default_body_bytes=DEFAULT_BODY_KIB * 1024,
         transcoder=_transcoder(routes, settings),
         local_replies=local_reply_config(),
-        lua=(HERE / "edge.lua").read_text(),
+        lua=_known_origins(settings) + (HERE / "edge.lua").read_text(),
+        api_keys_lua=(HERE / "api_keys.lua").read_text(),
     )
+
+
+def _known_origins(settings: GatewaySettings) -> str:
+    """The first line of the filter: it has no other way to learn of a setting."""
+    known = ", ".join(f"[{json.dumps(origin)}] = true" for origin in settings.cors_origins)
+    return f"local ORIGINS = {{{known}}}\n"
 
 
 def _transcoder(routes: list[Route], settings: GatewaySettings) -> dict[str, Any]:

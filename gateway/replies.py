@@ -35,6 +35,8 @@ class Reply:
 # The route table's sentence about a path that is none of its routes.
 NOWHERE = "xds.cluster_name == 'nowhere' && " + _because("no_healthy_upstream")
 MISS = "%METADATA(ROUTE:newvisions:miss)%"
+# Said by a Lua filter.
+OURS = _because("lua_response")
 LOOK = "Check the path and the method; the paths begin with /v1."
 LOG_IN = "Log in (POST /v1/auth/login) and send the access token as a bearer token or cookie."
 
@@ -69,7 +71,21 @@ REPLIES = (
         "Renew it (POST /v1/auth/refresh) or log in again.",
         when=_because("Jwt_is_expired"),
     ),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
+        "The API key is not valid.",
+        "Check the key, or make a new one (POST /v1/api-keys).",
+        when=OURS,
+    ),
     Reply(401, "UNAUTHENTICATED", "The access token is not valid.", LOG_IN),
+    Reply(
+        403,
+        "ORIGIN_NOT_ALLOWED",
+        "This page may not act for you.",
+        "Send an access token as a bearer token, or ask the operator to list the page's origin.",
+        when=OURS,
+    ),
     Reply(
         403,
         "UNAUTHENTICATED",
@@ -83,7 +99,7 @@ REPLIES = (
         "ROUTE_NOT_FOUND",
         "Native gRPC is not spoken here.",
         "Call the HTTP routes, which begin with /v1.",
-        when=_because("lua_response"),
+        when=OURS,
     ),
     Reply(404, "ROUTE_NOT_FOUND", MISS, LOOK),
     Reply(408, "DEADLINE_EXCEEDED", "The request took too long to arrive.", "Send it again.", answer=504),
@@ -107,6 +123,14 @@ REPLIES = (
         "SERVICE_UNAVAILABLE",
         "The answer of a service could not be understood.",
         "Try again in a few seconds.",
+        retry_after_seconds=2,
+    ),
+    Reply(
+        503,
+        "AUTH_UNAVAILABLE",
+        "The API key cannot be checked right now.",
+        "Try again in a few seconds; the key need not be changed.",
+        when=OURS,
         retry_after_seconds=2,
     ),
     # The transcoder lets a path with one slash too many pass; nothing stands behind it.

@@ -49,13 +49,13 @@ class GatewaySettings:
         missing = sorted(set(SERVICES) - set(self.upstreams))
         if missing:
             raise ValueError(f"no upstream for {', '.join(missing)}")
-        if len(self.jwks_socket) > _MAX_SOCKET_PATH:
-            raise ValueError(f"socket path too long for the system: {self.jwks_socket}")
+        if len(self.loopback_socket) > _MAX_SOCKET_PATH:
+            raise ValueError(f"socket path too long for the system: {self.loopback_socket}")
 
     @property
-    def jwks_socket(self) -> str:
-        """Where the gateway reaches its own transcoder for the public keys; also mode 0600."""
-        return f"{self.admin_socket}.jwks"
+    def loopback_socket(self) -> str:
+        """Where the gateway reaches its own transcoder; also mode 0600."""
+        return f"{self.admin_socket}.loop"
 
 
 def load_settings(path: Path) -> GatewaySettings:

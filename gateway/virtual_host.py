@@ -10,6 +10,7 @@ from gateway.settings import GatewaySettings
 
 TYPES = "type.googleapis.com/envoy.extensions."
 JWT = "envoy.filters.http.jwt_authn"
+LUA = "envoy.filters.http.lua"
 BUFFER = "envoy.filters.http.buffer"
 # The service answers by its own deadline; this is for one that does not.
 GRACE_SECONDS = 0.25
@@ -31,7 +32,9 @@ def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, An
             _miss("unknown", {"prefix": "/"}, "There is no such route."),
         ],
         # Tokens stop here: services trust what was verified, not what was sent.
-        "request_headers_to_remove": ["authorization", "cookie"],
+        # What a client says of its own address counts for nothing.
+        "request_headers_to_add": [_header("x-client-address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
+        "request_headers_to_remove": ["authorization", "cookie", "x-api-key"],
     }
     if settings.cors_origins:
         host["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors(settings.cors_origins)}
@@ -50,7 +53,7 @@ def _forward(route: Route) -> dict[str, Any]:
     }
     forward: dict[str, Any] = {
         "name": f"{route.method} {route.template}",
-        "metadata": {"filter_metadata": pace_of(route)},
+        "metadata": {"filter_metadata": {**pace_of(route), LUA: {"needs_token": route.needs_token}}},
         "match": _match(route.template, route.method),
         "route": action,
         "request_headers_to_add": [_header("grpc-timeout", f"{milliseconds}m")],

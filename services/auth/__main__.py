@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from newvisions.auth.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
+from newvisions.auth.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
+from newvisions.auth.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from newvisions.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from services.auth.composition import build, clock
-from services.auth.rpc import AuthServicer
+from services.auth.rpc import AccountServicer, AdminServicer, ApiKeyServicer, AuthServicer
 from services.auth.settings import Settings
 from services.auth.sweeper import sweep
 from services.kernel.client import Channels
@@ -19,6 +22,12 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
     async with build(settings) as built:
         servicer = AuthServicer(built.ask, clock)
         add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        api_keys = ApiKeyServicer(built.ask.key_access, clock)
+        add_ApiKeyServiceServicer_to_server(api_keys, handlers)  # type: ignore[no-untyped-call]
+        account = AccountServicer(built.sessions, built.database.statement, clock)
+        add_AccountServiceServicer_to_server(account, handlers)  # type: ignore[no-untyped-call]
+        admin = AdminServicer(built.ask, clock)
+        add_AdminServiceServicer_to_server(admin, handlers)  # type: ignore[no-untyped-call]
         sweeping = asyncio.create_task(sweep(built, settings.sweep_seconds), name="auth-sweeper")
         try:
             yield

@@ -1,6 +1,7 @@
 """The cost factors, from a file that an operator may change."""
 
 import json
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,14 +12,16 @@ class CostFactorsUnusable(Exception):
     """Stops the start: a wrong price is worse than none."""
 
 
+def usable(factors: Iterable[object]) -> bool:
+    return all(isinstance(factor, Decimal) and 0 < factor <= 100 for factor in factors)
+
+
 def read_factors(path: Path) -> CostFactors:
     """Exact decimals: 0.1 is a tenth here. Raises CostFactorsUnusable."""
     try:
         read = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
         default, models = read["default"], dict(read["models"])
-        sound = all(
-            isinstance(factor, Decimal) and 0 < factor <= 100 for factor in (default, *models.values())
-        )
+        sound = usable((default, *models.values()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CostFactorsUnusable(f"the cost factors cannot be read: {path}") from error
     if not sound:

@@ -1,4 +1,7 @@
-"""Argon2id in a bounded pool of threads: hashing takes tens of milliseconds and megabytes."""
+"""Argon2id in a bounded pool of threads: hashing takes tens of milliseconds and megabytes.
+
+Hashes that bcrypt made before are good for one more login, which replaces them.
+"""
 
 import asyncio
 import unicodedata
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import TypeVar
 
+import bcrypt
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from prometheus_client import Histogram
@@ -16,10 +20,14 @@ from services.auth.domain.errors import PasswordsBusy
 from services.auth.ports import Verdict
 
 HASH_SECONDS = Histogram(
-    "newvisions_auth_password_seconds",
+    "auth_password_seconds",
     "Time to hash or verify a password, with the wait for a thread.",
     buckets=(0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
+
+_BCRYPT = ("$2a$", "$2b$", "$2y$")
+# bcrypt never looked further; today's package refuses what it would ignore.
+_BCRYPT_BYTES = 72
 
 T = TypeVar("T")
 
@@ -46,6 +54,8 @@ class Argon2Passwords:
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, password: str, known: str | None) -> Verdict:
+        if known is not None and known.startswith(_BCRYPT):
+            return await self._run(lambda: _old_verdict(password, known))
         return await self._run(lambda: self._verdict(_normal(password), known))
 
     def _verdict(self, password: str, known: str | None) -> Verdict:
@@ -66,6 +76,15 @@ class Argon2Passwords:
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         finally:
             self._room += 1
+
+
+def _old_verdict(password: str, known: str) -> Verdict:
+    """The old hashes were made of the password as it was typed."""
+    try:
+        matches = bcrypt.checkpw(password.encode()[:_BCRYPT_BYTES], known.encode())
+    except ValueError:
+        matches = False
+    return Verdict(matches, outdated=matches)
 
 
 def _normal(password: str) -> str:

@@ -15,6 +15,8 @@ class Settings(BaseSettings):
     mongo_url: str
     database: str = "auth"
     mongo_pool_size: int = Field(default=32, ge=1, le=500)
+    # Counts failed logins; without it every login is let through, and says so in the log.
+    valkey_url: str
     # 32 random bytes as base64 or hex: seals the signing keys and derives refresh tokens.
     key_file: Path
 
@@ -32,7 +34,21 @@ class Settings(BaseSettings):
     # Each waits about 30 ms for the one before it; more than this is answered 503.
     password_queue: int = Field(default=64, ge=1)
 
-    monthly_limit: int = Field(default=4000, ge=0)
+    breached_passwords_file: Path = Path(__file__).parent / "data" / "breached_passwords.txt"
+    # Failed logins that cost no wait: of an account, and of an address, behind which may be a whole
+    # theatre. Each one more doubles the wait, from a second to the longest.
+    slowdown_account_failures: int = Field(default=5, ge=1, le=100)
+    slowdown_address_failures: int = Field(default=30, ge=1, le=10_000)
+    slowdown_longest_seconds: int = Field(default=60, ge=1, le=900)
+    slowdown_lasts_seconds: int = Field(default=3600, ge=60, le=86_400)
+
+    # How long a new signing key is published before it signs: longer than the gateway keeps the keys
+    # (60 s) and a replica takes to meet it (sweep_seconds), together.
+    key_publish_seconds: int = Field(default=300, ge=90, le=86_400)
+
+    plans_file: Path = Path(__file__).parent / "data" / "plans.json"
+    # Instead of the default plan's.
+    monthly_limit: int | None = Field(default=None, ge=0, le=10_000_000)
     cost_factors_file: Path = Path(__file__).parent / "data" / "cost_factors.json"
     # Longer than any performance takes, shorter than a performer waits for lost credits.
     reservation_seconds: int = Field(default=300, ge=1, le=3600)

@@ -10,7 +10,7 @@ from services.auth.domain.errors import StorageUnavailable
 
 log = structlog.get_logger()
 
-SWEEPS = Counter("newvisions_auth_sweeps_total", "Rounds of the sweeper, by outcome.", ["outcome"])
+SWEEPS = Counter("auth_sweeps_total", "Rounds of the sweeper, by outcome.", ["outcome"])
 
 
 async def sweep(built: Built, seconds: float) -> None:
@@ -18,7 +18,7 @@ async def sweep(built: Built, seconds: float) -> None:
     while True:
         try:
             await built.ask.credits.return_expired(clock())
-            await built.ask.keys.reload()
+            await built.ask.keys.drop_ended(clock())
         except StorageUnavailable:
             # The store has said so in the log; the next round catches up.
             SWEEPS.labels("failed").inc()

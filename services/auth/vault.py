@@ -68,6 +68,23 @@ class Seal:
             raise KeyFileUnusable("AUTH_KEY_FILE is not the key that this database was made with") from error
 
 
+class SealedSubjects:
+    """Whom an erasure is about: sealed while there is something to do, afterwards only a keyed hash."""
+
+    def __init__(self, key: bytes) -> None:
+        self._seal = Seal(key)
+        self._reference = derived(key, "erasure-reference")
+
+    def reference(self, user_id: str) -> str:
+        return hmac.digest(self._reference, user_id.encode(), "sha256").hex()
+
+    def seal(self, user_id: str, erasure_id: str) -> bytes:
+        return self._seal.seal(user_id.encode(), f"erasure:{erasure_id}")
+
+    def open(self, sealed: bytes, erasure_id: str) -> str:
+        return self._seal.open(sealed, f"erasure:{erasure_id}").decode()
+
+
 class HmacRefreshTokens:
     """Tokens that carry their session, a secret, and a tag.
 

@@ -24,3 +24,6 @@ class RecentNotes(Protocol):
     async def of(self, user_id: str) -> frozenset[str]: ...
 
     async def remember(self, user_id: str, fingerprint: str) -> None: ...
+
+    async def forget(self, user_id: str) -> int:
+        """How many notes were remembered."""

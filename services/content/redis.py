@@ -46,6 +46,16 @@ class ValkeyRecentNotes:
         except (RedisError, OSError) as error:
             raise RecentNotesUnavailable("Recent notes cannot be kept.") from error
 
+    async def forget(self, user_id: str) -> int:
+        pipeline = self._valkey.pipeline(transaction=True)
+        pipeline.llen(_key(user_id))
+        pipeline.delete(_key(user_id))
+        try:
+            remembered, _ = await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise RecentNotesUnavailable("Recent notes cannot be erased.") from error
+        return int(remembered)
+
 
 def _key(user_id: str) -> str:
     return f"content:recent:{user_id}"

@@ -25,3 +25,7 @@ class ContentServicer(ContentServiceServicer):
             request.topic, request.value, request.language, caller().user_id
         )
         return pb.GenerateThoughtResponse(thought=note.text)
+
+    async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
+        forgotten = await self._writing.forget(request.user_id, request.erasure_id)
+        return pb.EraseUserResponse(erased={"recent_notes": forgotten}, done=True)

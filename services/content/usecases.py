@@ -79,6 +79,12 @@ class Writing:
         brief = Brief(routine, normalise_value(value), tongue, subject, giveaways)
         return await self._write_for(user_id, brief)
 
+    async def forget(self, user_id: str, erasure_id: str) -> int:
+        """Erase all that is kept about a user; how many notes were remembered."""
+        forgotten = await self._recent.forget(user_id)
+        log.info("user_erased", erasure_id=erasure_id, recent_notes=forgotten)
+        return forgotten
+
     async def _write_for(self, user_id: str, brief: Brief) -> Note:
         started = perf_counter()
         note = await self._write(replace(brief, avoid=await self._given_lately(user_id)))

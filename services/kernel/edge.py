@@ -34,7 +34,7 @@ from services.kernel.errors import Kind, ServiceError
 log = structlog.get_logger()
 
 CALL_SECONDS = Histogram(
-    "newvisions_rpc_seconds",
+    "rpc_seconds",
     "Time a call took, by method and outcome.",
     ["method", "code"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20),

@@ -33,7 +33,8 @@ class ServiceError(Exception):
     kind: ClassVar[Kind]
     reason: ClassVar[str]
     action: ClassVar[str] = ""
-    retry_after_seconds: ClassVar[int] = 0
+    # A class says it, or an instance that knows better.
+    retry_after_seconds: int = 0
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

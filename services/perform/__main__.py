@@ -14,6 +14,7 @@ from services.kernel.server import Handlers, ServerSettings, serve
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Patience
+from services.perform.erasing import Erasing
 from services.perform.mongo import MongoPerformances
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
@@ -39,6 +40,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         servicer = PerformServicer(
             Performing(ports, story, background, patience, _now),
             Archive(ports, patience, _now),
+            Erasing(ports, story),
             Readiness({"database": performances.ping, **{name: serving(way) for name, way in ways.items()}}),
             settings.join_seconds,
         )
@@ -90,6 +92,7 @@ def _patience(settings: Settings) -> Patience:
         performance=timedelta(seconds=settings.performance_seconds),
         sweep=timedelta(seconds=settings.sweep_margin_seconds),
         key=timedelta(hours=settings.key_hours),
+        recording=timedelta(days=settings.recording_retention_days) or None,
     )
 
 

@@ -16,12 +16,16 @@ from services.perform.filing import Span
 
 log = structlog.get_logger()
 
+_LISTED_AT_ONCE = 500
+
 
 class StoredBlobs:
     """Writes are whole or nothing: files are renamed into place, object stores do it by themselves."""
 
     def __init__(self, url: str) -> None:
-        self._store: Any = from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        # An empty folder would still name the user whose audio it held.
+        of_files = {"mkdir": True, "automatic_cleanup": True} if url.startswith("file:") else {}
+        self._store: Any = from_url(url, **of_files)
 
     async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
         with _reachable():
@@ -42,9 +46,21 @@ class StoredBlobs:
         except RecordingNotFound:
             log.debug("blob_absent", recording_id=str(recording_id))
 
+    async def delete_all(self, user_id: str) -> int:
+        deleted = 0
+        with _reachable():
+            async for found in obstore.list(self._store, prefix=_folder(user_id), chunk_size=_LISTED_AT_ONCE):
+                await obstore.delete_async(self._store, [each["path"] for each in found])
+                deleted += len(found)
+        return deleted
+
+
+def _folder(user_id: str) -> str:
+    return f"recordings/{quote(user_id, safe='')}"
+
 
 def _path(user_id: str, recording_id: UUID) -> str:
-    return f"recordings/{quote(user_id, safe='')}/{recording_id}.mp3"
+    return f"{_folder(user_id)}/{recording_id}.mp3"
 
 
 @contextmanager

@@ -205,6 +205,8 @@ class Patience:
     sweep: timedelta
     # An outcome under its Idempotency-Key.
     key: timedelta
+    # A recording; None for as long as its owner wants.
+    recording: timedelta | None = None
 
 
 def check_value(value: str, *, shipped_client: bool) -> None:

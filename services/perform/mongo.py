@@ -52,6 +52,8 @@ class MongoPerformances:
             # Ascending: on a descending one the embedded server leaves out what a range should find.
             await self._performances.create_index([("user_id", ASCENDING), ("place", ASCENDING)])
             await self._performances.create_index([("due_at", ASCENDING)])
+            # For the end of retention, which looks at everybody's.
+            await self._performances.create_index([("place", ASCENDING)], sparse=True)
             await self._performances.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
 
     async def ping(self) -> None:
@@ -124,6 +126,21 @@ class MongoPerformances:
             "due_at": performance.due_at,
         }
         return await self._change(expected, {"$set": {"phase": phase, "due_at": until}})
+
+    async def of_user(self, user_id: str, limit: int) -> list[Performance]:
+        async with self._reachable():
+            found = self._performances.find({"user_id": user_id}).limit(limit)
+            return [performance_in(document) async for document in found]
+
+    async def remove(self, performance_id: UUID) -> None:
+        async with self._reachable():
+            await self._performances.delete_one({"_id": performance_id})
+
+    async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
+        before = {"place": {"$gte": _FIRST_PLACE, "$lt": place_at(moment)}, "phase": Phase.DONE}
+        async with self._reachable():
+            found = self._performances.find(before).limit(limit)
+            return [recording_in(document) async for document in found]
 
     async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
         """The embedded server reads all of a range to sort it, so the usual range is short."""

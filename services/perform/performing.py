@@ -38,7 +38,7 @@ from services.perform.steps import Story, Take
 log = structlog.get_logger()
 
 OUTCOMES = Counter(
-    "newvisions_perform_outcomes_total", "Performances that ended, by state and reason.", ["state", "reason"]
+    "perform_outcomes_total", "Performances that ended, by state and reason.", ["state", "reason"]
 )
 _CRASHED = Failure(500, "INTERNAL", "Something went wrong on our side.")
 _LEFT = "caller left"

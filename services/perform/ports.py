@@ -70,6 +70,9 @@ class Blobs(Protocol):
     async def delete(self, user_id: str, recording_id: UUID) -> None:
         """Safe to repeat, also when there never was any."""
 
+    async def delete_all(self, user_id: str) -> int:
+        """All audio of a user, also what no performance knows of; how much there was."""
+
 
 class Performances(Protocol):
     """The journal: one document for each performance, changed only where it still is as expected."""
@@ -99,6 +102,11 @@ class Performances(Protocol):
     async def take_over(self, performance: Performance, until: datetime) -> bool:
         """Make an unfinished one ours until then; false when somebody else was quicker."""
 
+    async def of_user(self, user_id: str, limit: int) -> list[Performance]: ...
+
+    async def remove(self, performance_id: UUID) -> None:
+        """As if it had never been. Safe to repeat."""
+
 
 class Recordings(Protocol):
     async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
@@ -115,6 +123,9 @@ class Recordings(Protocol):
 
     async def forget(self, recording_id: UUID, until: datetime) -> None:
         """The audio is removed as well; only the outcome of its key is remembered until then."""
+
+    async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
+        """Recordings of any user that were made before that moment."""
 
 
 class Clock(Protocol):

@@ -16,6 +16,8 @@ from services.perform.ports import Clock, Ports
 log = structlog.get_logger()
 
 USUAL_PAGE = 20
+_LARGEST_PAGE = 100
+_RETIRED_AT_ONCE = 32
 # Sorts behind every place.
 _NEWEST = "~"
 
@@ -50,8 +52,7 @@ class Archive:
         size = size or USUAL_PAGE
         before = place_in_token(token) if token else _NEWEST
         found = await self._recordings.page(user_id, before, size + 1)
-        page = found[:size]
-        following = page_token(place(page[-1].created_at, page[-1].recording_id)) if len(found) > size else ""
+        page, following = _cut(found, size)
         return await self._shown(user_id, page), following
 
     async def get(self, user_id: str, recording_id: str) -> Shown:
@@ -73,6 +74,24 @@ class Archive:
         await self._blobs.delete(user_id, found)
         await self._recordings.forget(found, now + self._patience.key)
         log.info("recording_deleted", recording_id=recording_id)
+
+    async def retire(self) -> int:
+        """Delete what is older than recordings are kept; how many there were."""
+        if self._patience.recording is None:
+            return 0
+        found = await self._recordings.older_than(self._now() - self._patience.recording, _RETIRED_AT_ONCE)
+        for each in found:
+            try:
+                await self.delete(each.user_id, str(each.recording_id))
+            except RecordingNotFound:
+                log.debug("recording_deleted_meanwhile", recording_id=str(each.recording_id))
+        return len(found)
+
+    async def export(self, user_id: str, token: str) -> tuple[Sequence[Recording], str]:
+        """As `page`, as many as a page may have, without asking the voice service."""
+        before = place_in_token(token) if token else _NEWEST
+        found = await self._recordings.page(user_id, before, _LARGEST_PAGE + 1)
+        return _cut(found, _LARGEST_PAGE)
 
     async def audio(self, user_id: str, recording_id: str, filename: str, asked: str) -> Audio:
         """`asked` is the Range header, empty for the whole."""
@@ -97,6 +116,14 @@ class Archive:
         except ServiceError as error:
             log.warning("active_sample_unknown", cause=error.reason)
             return None
+
+
+def _cut(found: Sequence[Recording], size: int) -> tuple[Sequence[Recording], str]:
+    """One page of what was found, which is one more if there is another page, and that one's token."""
+    if len(found) <= size:
+        return found, ""
+    last = found[size - 1]
+    return found[:size], page_token(place(last.created_at, last.recording_id))
 
 
 def _id(text: str) -> UUID:

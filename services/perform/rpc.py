@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import uuid4
@@ -12,7 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
 from services.kernel.caller import UserNotFound, caller
-from services.perform.domain import Order, Override, check_date, check_key, check_value
+from services.perform.domain import Order, Override, Recording, check_date, check_key, check_value
+from services.perform.erasing import Erasing
 from services.perform.performing import Heading, Performed, Performing, Request
 from services.perform.readiness import Readiness
 from services.perform.recordings import Archive, Audio, Shown
@@ -22,9 +24,15 @@ _MPEG = "audio/mpeg"
 
 class PerformServicer(PerformServiceServicer):
     def __init__(
-        self, performing: Performing, archive: Archive, readiness: Readiness, join_seconds: float
+        self,
+        performing: Performing,
+        archive: Archive,
+        erasing: Erasing,
+        readiness: Readiness,
+        join_seconds: float,
     ) -> None:
         self._performing = performing
+        self._erasing = erasing
         self._archive = archive
         self._readiness = readiness
         self._join_seconds = join_seconds
@@ -84,6 +92,19 @@ class PerformServicer(PerformServiceServicer):
     async def GetHealth(self, request: pb.GetHealthRequest, context: Any) -> pb.GetHealthResponse:
         await self._readiness.check()
         return pb.GetHealthResponse(status="ok")
+
+    async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
+        found = await self._erasing.erase_user(request.user_id, request.erasure_id)
+        erased = {
+            "performances": found.performances,
+            "recordings": found.recordings,
+            "blobs": found.blobs,
+        }
+        return pb.EraseUserResponse(erased=erased, done=found.done)
+
+    async def ExportUser(self, request: pb.ExportUserRequest, context: Any) -> pb.ExportUserResponse:
+        page, following = await self._archive.export(request.user_id, request.page_token)
+        return pb.ExportUserResponse(recordings=[_exported(each) for each in page], next_page_token=following)
 
     def _request(self, request: Any, context: Any) -> Request:
         """Waiting for an earlier request ends just before the caller's deadline, to say so."""
@@ -170,13 +191,11 @@ M = TypeVar("M", pb.Recording, pb.GetRecordingResponse, pb.UpdateRecordingRespon
 def _shown(message: type[M], shown: Shown) -> M:
     """Three messages with the same fields: each call has its own answer."""
     kept = shown.recording
-    created_at = Timestamp()
-    created_at.FromDatetime(kept.created_at)
     return message(
         id=str(kept.recording_id),
         title=kept.title,
         date=kept.date,
-        created_at=created_at,
+        created_at=_stamp(kept.created_at),
         duration_seconds=kept.duration_seconds,
         size_bytes=kept.size_bytes,
         routine_type=kept.routine_type,
@@ -185,3 +204,24 @@ def _shown(message: type[M], shown: Shown) -> M:
         is_active_sample=shown.active,
         waveform=kept.waveform,
     )
+
+
+def _exported(kept: Recording) -> pb.ExportedRecording:
+    return pb.ExportedRecording(
+        id=str(kept.recording_id),
+        title=kept.title,
+        date=kept.date,
+        created_at=_stamp(kept.created_at),
+        duration_seconds=kept.duration_seconds,
+        size_bytes=kept.size_bytes,
+        routine_type=kept.routine_type,
+        text=kept.text,
+        voice_source=kept.voice_source,
+        filename=kept.filename,
+    )
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from prometheus_client import Histogram
 
 STAGE_SECONDS = Histogram(
-    "newvisions_perform_step_seconds",
+    "perform_step_seconds",
     "Time a step of a performance took, also when it failed.",
     ["step"],
     # Database writes at one end, a voice that is cloned again at the other.

@@ -39,5 +39,7 @@ class Settings(BaseSettings):
     sweep_interval_seconds: float = Field(default=5, gt=0, le=600)
     # How long one outcome is remembered under its Idempotency-Key.
     key_hours: float = Field(default=24, gt=0, le=24 * 30)
+    # Recordings are removed so long after they were made; 0 keeps them until their owner deletes them.
+    recording_retention_days: float = Field(default=0, ge=0, le=36_500)
     # Performances still under way when the process stops get so long to end.
     stop_seconds: float = Field(default=10, ge=0, le=60)

@@ -26,7 +26,7 @@ from services.perform.saga import Stage, Step
 from services.perform.sound import Sound
 
 FIRST_AUDIO_SECONDS = Histogram(
-    "newvisions_perform_first_audio_seconds",
+    "perform_first_audio_seconds",
     "Time from the claim to the first byte of audio.",
     # Fine around 300 ms, where a performer starts to notice the wait.
     buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 5),

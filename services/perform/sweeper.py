@@ -1,4 +1,7 @@
-"""Finishes or undoes what a crash left half done. Any number of replicas may run one."""
+"""Finishes or undoes what a crash left half done, and removes what is kept no longer.
+
+Any number of replicas may run one.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -11,13 +14,12 @@ from services.perform import saga
 from services.perform.domain import Failure, Patience, Performance, Phase, State
 from services.perform.errors import PerformanceInterrupted
 from services.perform.ports import Clock, Ports
+from services.perform.recordings import Archive
 from services.perform.steps import Story, Take
 
 log = structlog.get_logger()
 
-SWEPT = Counter(
-    "newvisions_perform_swept_total", "Performances the sweeper ended, by what was left to do.", ["phase"]
-)
+SWEPT = Counter("perform_swept_total", "Performances the sweeper ended, by what was left to do.", ["phase"])
 _AT_ONCE = 32
 
 
@@ -32,6 +34,7 @@ class Sweeper:
         self._story = story
         self._patience = patience
         self._now = now
+        self._archive = Archive(ports, patience, now)
 
     async def keep_sweeping(self, interval_seconds: float, stop: asyncio.Event) -> None:
         """Until told to stop; then the round under way is finished. It is not cancelled: the database
@@ -39,6 +42,7 @@ class Sweeper:
         while not stop.is_set():
             try:
                 await self.sweep()
+                await self._archive.retire()
             except ServiceError as error:
                 log.warning("sweep_failed", cause=error.reason)
             except Exception:

@@ -14,7 +14,7 @@ from services.synthesis.domain import EngineOverloaded
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MEMOS = Gauge("newvisions_synthesis_memos_in_progress", "Memos being spoken, mixed or sent right now.")
+MEMOS = Gauge("synthesis_memos_in_progress", "Memos being spoken, mixed or sent right now.")
 
 
 class Studio:

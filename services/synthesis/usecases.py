@@ -18,20 +18,20 @@ from services.synthesis.studio import Studio
 log = structlog.get_logger()
 
 FIRST_AUDIO_SECONDS = Histogram(
-    "newvisions_synthesis_first_audio_seconds",
+    "synthesis_first_audio_seconds",
     "Time from the request to the first frames handed out.",
     ["engine"],
     # Fine around 300 ms, where a listener starts to notice the wait.
     buckets=(0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 3, 5),
 )
 FIRST_MIX_SECONDS = Histogram(
-    "newvisions_synthesis_first_mix_seconds",
+    "synthesis_first_mix_seconds",
     "The part of it that is ours: from the engine's first audio to the first frames handed out.",
     ["engine"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
 )
 REAL_TIME_RATIO = Histogram(
-    "newvisions_synthesis_real_time_ratio",
+    "synthesis_real_time_ratio",
     "Time spent waiting for the engine, divided by the length of the audio; above 1 listeners wait.",
     ["engine"],
     buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 4),

@@ -11,6 +11,7 @@ from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
 from services.voice import mongo, valkey
 from services.voice.blobs import SealedBlobs, open_store, read_keys
+from services.voice.erasing import Erasing
 from services.voice.examiners import Examiners
 from services.voice.keeping import Keeping
 from services.voice.peers import SynthesisPeer
@@ -45,8 +46,10 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic
         )
         keeping = Keeping(voices, profiles, {local.name: local}, attempt, _now)
-        leasing = Leasing(voices, profiles, valkey.ValkeyPins(cache), lease, _now)
-        servicer = VoiceServicer(Uploading(examiners, keeping, _now), leasing, keeping, voices, blobs)
+        pins = valkey.ValkeyPins(cache)
+        leasing = Leasing(voices, profiles, pins, lease, _now)
+        erasing = Erasing(keeping, voices, pins)
+        servicer = VoiceServicer(Uploading(examiners, keeping, _now), leasing, erasing, voices, blobs)
         add_VoiceServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         await stack.enter_async_context(_running(sweep_forever(keeping, settings.sweep_seconds)))
         yield

@@ -24,11 +24,11 @@ from services.voice.sample.wire import LENGTH, MOST_HEADER_BYTES, MOST_PART_BYTE
 log = structlog.get_logger()
 
 EXAMINATION_SECONDS = Histogram(
-    "newvisions_voice_examination_seconds",
+    "voice_examination_seconds",
     "Time from taking a recording from the queue to its verdict.",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 10),
 )
-WAITING_RECORDINGS = Gauge("newvisions_voice_waiting_recordings", "Recordings that wait to be examined.")
+WAITING_RECORDINGS = Gauge("voice_waiting_recordings", "Recordings that wait to be examined.")
 
 _START_SECONDS: Final = 30
 # A process whose parent died ends itself after this many limits.

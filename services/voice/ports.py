@@ -85,6 +85,9 @@ class Pins(Protocol):
     async def pinned(self, user_id: str, now: datetime) -> int:
         """How many performances hold this user's voice."""
 
+    async def forget(self, user_id: str) -> None:
+        """Whoever holds this user's voice, holds it no longer."""
+
 
 class Examiner(Protocol):
     """Looks into a recording. Raises a SampleRefused, or SampleQueueFull."""

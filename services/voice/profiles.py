@@ -9,7 +9,7 @@ from prometheus_client import Counter
 from services.voice.domain import SealedBlob
 from services.voice.ports import Blobs
 
-PROFILE_READS = Counter("newvisions_voice_profile_reads_total", "Profiles that leases needed.", ["found"])
+PROFILE_READS = Counter("voice_profile_reads_total", "Profiles that leases needed.", ["found"])
 _KEPT: Final = PROFILE_READS.labels("kept")
 _OPENED: Final = PROFILE_READS.labels("opened")
 

@@ -1,16 +1,18 @@
 """Protobuf in, protobuf out."""
 
 import base64
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
 from services.kernel.caller import caller, owner
-from services.voice.domain import Outcome
-from services.voice.keeping import Keeping
+from services.voice.domain import Outcome, Voice
+from services.voice.erasing import Erasing
 from services.voice.ports import Blobs, Voices
 from services.voice.uploads import from_body, from_json
 from services.voice.usecases import Leasing, Uploading, read_sample
@@ -21,11 +23,11 @@ _MOST_CLIENT_CHARACTERS = 200
 
 class VoiceServicer(VoiceServiceServicer):
     def __init__(
-        self, uploading: Uploading, leasing: Leasing, keeping: Keeping, voices: Voices, blobs: Blobs
+        self, uploading: Uploading, leasing: Leasing, erasing: Erasing, voices: Voices, blobs: Blobs
     ) -> None:
         self._uploading = uploading
         self._leasing = leasing
-        self._keeping = keeping
+        self._erasing = erasing
         self._voices = voices
         self._blobs = blobs
 
@@ -68,7 +70,7 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.GetVoiceSourceAudioResponse(body=HttpBody(content_type=_MP3, data=mp3))
 
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, _: Any) -> pb.DeleteVoiceResponse:
-        await self._keeping.erase(owner(request.user_id))
+        await self._erasing.erase_voice(owner(request.user_id))
         return pb.DeleteVoiceResponse()
 
     async def LeaseVoice(self, request: pb.LeaseVoiceRequest, _: Any) -> pb.LeaseVoiceResponse:
@@ -86,6 +88,14 @@ class VoiceServicer(VoiceServiceServicer):
         await self._leasing.release(request.user_id, request.performance_id)
         return pb.ReleaseVoiceResponse()
 
+    async def EraseUser(self, request: pb.EraseUserRequest, _: Any) -> pb.EraseUserResponse:
+        found = await self._erasing.erase_user(request.user_id, request.erasure_id)
+        erased = {"samples": found.samples, "clones": found.clones, "blobs": found.blobs}
+        return pb.EraseUserResponse(erased=erased, done=found.done)
+
+    async def ExportUser(self, request: pb.ExportUserRequest, _: Any) -> pb.ExportUserResponse:
+        return _exported(await self._voices.get(request.user_id))
+
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
     sample = outcome.sample
@@ -99,6 +109,30 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
         "voice_clone_id": outcome.clone.clone_id,
         "action": outcome.action,
     }
+
+
+def _exported(voice: Voice) -> pb.ExportUserResponse:
+    answer = pb.ExportUserResponse(state=voice.state)
+    if voice.clone:
+        answer.voice_clone_id = voice.clone.clone_id
+        answer.voice_source = voice.clone.voice_source
+    if voice.sample:
+        consent = voice.sample.consent
+        answer.sample.hash = voice.sample.hash
+        answer.sample.duration_seconds = round(voice.sample.seconds, 3)
+        answer.sample.size_bytes = voice.sample.size_bytes
+        answer.sample.consent = consent.statement
+        answer.sample.consent_given_at.CopyFrom(_stamp(consent.given_at))
+        answer.sample.consent_client = consent.client
+        if voice.changed_at:
+            answer.sample.updated_at.CopyFrom(_stamp(voice.changed_at))
+    return answer
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made
 
 
 def _client() -> str:

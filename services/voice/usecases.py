@@ -27,8 +27,8 @@ from services.voice.refusals import SampleRefused
 
 log = structlog.get_logger()
 
-UPLOADS = Counter("newvisions_voice_uploads_total", "Uploads by what came of them.", ["outcome"])
-LEASES = Counter("newvisions_voice_leases_total", "Leases by what came of them.", ["outcome"])
+UPLOADS = Counter("voice_uploads_total", "Uploads by what came of them.", ["outcome"])
+LEASES = Counter("voice_leases_total", "Leases by what came of them.", ["outcome"])
 
 _EVENTS: Final = {"created": "voice_created", "updated": "voice_updated", "unchanged": "voice_unchanged"}
 # A voice can be replaced between the reading of its document and of its blob, but hardly twice.

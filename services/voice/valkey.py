@@ -47,6 +47,10 @@ class ValkeyPins:
         async with _reached():
             return int(await self._valkey.zcount(_key(user_id), now.timestamp(), "+inf"))
 
+    async def forget(self, user_id: str) -> None:
+        async with _reached():
+            await self._valkey.delete(_key(user_id))
+
 
 @asynccontextmanager
 async def _reached() -> AsyncIterator[None]:

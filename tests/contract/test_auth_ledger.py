@@ -104,7 +104,7 @@ async def test_the_sweeper_returns_what_expired_once_however_many_sweep(ledger: 
     await ledger.reserve(wanted(user, lost, 30), 100)
     await ledger.reserve(wanted(user, kept, 40, NOON + LASTS), 100)
     swept = await asyncio.gather(*(ledger.sweep(NOON + LASTS) for _ in range(4)))
-    assert [entry.performance_id for entries in swept for entry in entries if entry.user_id == user] == [lost]
+    assert [entry.entry_id for entries in swept for entry in entries if entry.user_id == user] == [lost]
     assert await spent(ledger, user) == (0, 40)
 
 
@@ -137,7 +137,7 @@ async def test_an_archived_outcome_still_stands_and_its_month_stays_small(
     else:
         await ledger.release(user, performance, NOON)
     await ledger.sweep(NOON + LONG_AFTER)
-    month = await ledger._months.find_one(f"{user}:2026-11")
+    month = await ledger._months.months.find_one(f"{user}:2026-11")
     assert month is not None
     assert month["entries"] == {}
     assert "sweep_at" not in month

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 from dev.performer import PASSWORD
 from tests import samples
@@ -56,7 +55,7 @@ SETTINGS = "/v1/users/me/settings"
 VOICE = "/v1/users/me/voice"
 UPLOAD = "/v1/users/me/voice:upload"
 PERFORM = {"routine_type": "cards", "value": "Seven of Hearts"}
-RECORDING = f"/v1/recordings/{uuid4()}"
+RECORDING = "/v1/recordings/6f1d6a53-9ab1-4f43-8a0f-0d1f4f7a6a11"
 INVALID = (400, "INVALID_REQUEST")
 NOT_FOUND = (404, "USER_NOT_FOUND")
 

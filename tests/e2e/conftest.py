@@ -17,14 +17,6 @@ MONTHLY_LIMIT = 1500
 SIGN_UPS = 150
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a stack stay on one worker of a parallel run."""
-    for item in items:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if "stack" in parameters:
-            item.add_marker(pytest.mark.xdist_group(f"stack of {parameters['stack']}"))
-
-
 @pytest.fixture(scope="session", params=["one", "many"])
 async def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

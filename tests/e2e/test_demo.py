@@ -14,7 +14,7 @@ from moonshine_voice import ModelArch, Transcriber, get_model_path
 from dev.project import PYTHONPATH, python
 from tests.unit.test_speech_intelligibility import word_errors
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.slow
 
 
 async def run_demo(directory: Path, *arguments: str) -> tuple[int, str, str]:

@@ -18,7 +18,7 @@ from dev.project import PYTHONPATH, python
 from dev.stack import DataDirectoryInUse, Stack
 from dev.up import steps
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up")]
+pytestmark = pytest.mark.slow
 READY_SECONDS = 120
 
 

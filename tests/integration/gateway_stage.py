@@ -5,7 +5,7 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,12 @@ from google.api import httpbody_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gateway.settings import SERVICES
+from newvisions.auth.v1 import api_key_service_pb2 as key_pb
 from newvisions.auth.v1 import auth_service_pb2 as auth_pb
+from newvisions.auth.v1.api_key_service_pb2_grpc import (
+    ApiKeyServiceServicer,
+    add_ApiKeyServiceServicer_to_server,
+)
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer, add_AuthServiceServicer_to_server
 from newvisions.perform.v1 import perform_service_pb2 as perform_pb
 from newvisions.perform.v1.perform_service_pb2_grpc import (
@@ -87,6 +92,35 @@ class Auth(AuthServiceServicer):
     async def Login(self, request: auth_pb.LoginRequest, context: Any) -> auth_pb.LoginResponse:
         await context.send_initial_metadata((("set-cookie", "newvisions_session=t; HttpOnly"),))
         return auth_pb.LoginResponse(username=request.username)
+
+
+class KeyRefused(ServiceError):
+    kind, reason = Kind.UNAUTHENTICATED, "API_KEY_INVALID"
+    action = "Check the key."
+
+
+class ApiKeys(ApiKeyServiceServicer):
+    """Knows the keys that a test gave it, and how often the gateway asked about each."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Callable[[], str]] = {}
+        self.seconds = 300
+        self.out_of_order = False
+        self.calls: Counter[str] = Counter()
+        self.metadata: dict[str, Any] = {}
+        self.seconds_left: float | None = None
+
+    async def ExchangeApiKey(
+        self, request: key_pb.ExchangeApiKeyRequest, context: Any
+    ) -> key_pb.ExchangeApiKeyResponse:
+        self.calls[request.key] += 1
+        self.metadata = dict(context.invocation_metadata())
+        self.seconds_left = context.time_remaining()
+        if self.out_of_order:
+            raise EngineBusy("Not now.")
+        if request.key not in self.known:
+            raise KeyRefused("The API key is not valid.")
+        return key_pb.ExchangeApiKeyResponse(access_token=self.known[request.key](), expires_in=self.seconds)
 
 
 class Perform(PerformServiceServicer):
@@ -196,11 +230,13 @@ class Stage:
     def __init__(self, port: int = 0) -> None:
         self.port = port
         self.perform = Perform()
+        self.api_keys = ApiKeys()
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator["Stage"]:
         handlers = Handlers()
         add_AuthServiceServicer_to_server(Auth(), handlers)  # type: ignore[no-untyped-call]
+        add_ApiKeyServiceServicer_to_server(self.api_keys, handlers)  # type: ignore[no-untyped-call]
         add_PerformServiceServicer_to_server(self.perform, handlers)  # type: ignore[no-untyped-call]
         add_SynthesisServiceServicer_to_server(Synthesis(), handlers)  # type: ignore[no-untyped-call]
         add_VoiceServiceServicer_to_server(Voice(), handlers)  # type: ignore[no-untyped-call]

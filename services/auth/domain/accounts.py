@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from services.auth.domain.errors import PasswordTooWeak
 from services.auth.domain.preferences import Preferences
 
-ROLE_USER, ROLE_ADMIN = "user", "admin"
+ROLE_USER, ROLE_OPERATOR, ROLE_ADMIN = "user", "operator", "admin"
 
 CODE_LENGTH = 11
 # Unless their maker says otherwise.
@@ -30,9 +30,13 @@ class User:
     password_hash: str | None
     created_at: datetime
     roles: tuple[str, ...] = (ROLE_USER,)
-    # Absent when the user has the common limit.
+    # Absent when the user has the common plan.
+    plan: str | None = None
+    # Instead of the plan's.
     monthly_limit: int | None = None
     disabled: bool = False
+    # Sessions that began before this moment are over.
+    signed_out_at: datetime | None = None
     activation_code: str | None = None
     preferences: Preferences = field(default_factory=Preferences)
 
@@ -41,6 +45,8 @@ class User:
 class ActivationCode:
     code: str
     expires_at: datetime
+    # The codes of one call.
+    batch_id: str
 
 
 def name_key(name: str) -> str:

@@ -14,6 +14,10 @@ OUTCOME_STAYS = timedelta(minutes=15)
 # how long a call lives, and by how far the replicas' clocks are apart. Below OUTCOME_STAYS.
 MONTH_OVERLAP = timedelta(minutes=5)
 
+# A performance that began this recently has no archived outcome and no entry in a month that is over,
+# whoever's clock says so. Well below MONTH_OVERLAP.
+JUST_BEGUN = timedelta(minutes=1)
+
 
 @dataclass(frozen=True, slots=True)
 class CostFactors:
@@ -32,32 +36,69 @@ class State(StrEnum):
     RELEASED = "released"
     # Given back by the sweeper. Not final: what was heard all the same is still paid.
     EXPIRED = "expired"
+    # Not a performance: an administrator gave credits to the month, or took some.
+    ADJUSTED = "adjusted"
+
+
+# Keeps adjustments, whose ids are made by administrators, apart from performances.
+_ADJUSTMENT = "adjusted-"
+
+
+def filed_under(user_id: str, entry_id: str) -> str:
+    """The id among those of all users: adjustments of many users may have been given one id."""
+    return f"{user_id}:{entry_id}" if entry_id.startswith(_ADJUSTMENT) else entry_id
+
+
+def entry_id_of(filed: str) -> str:
+    return filed.rpartition(":")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One performance in the ledger."""
+    """One performance in the ledger, or one adjustment of the month."""
 
-    performance_id: str
+    entry_id: str
     user_id: str
     period: str
     state: State
     reserved: int
+    # Negative for credits that an adjustment gave.
     charged: int
     model: str
     # When it got its state.
     at: datetime
     # When the sweeper takes it up: to expire a reservation, to archive an outcome.
     due: datetime
+    # Why an administrator adjusted the month.
+    reason: str = ""
 
     @property
     def final(self) -> bool:
-        return self.state in {State.SETTLED, State.RELEASED}
+        return self.state in {State.SETTLED, State.RELEASED, State.ADJUSTED}
 
     @property
     def held(self) -> int:
         """Credits that are still set aside for it."""
         return self.reserved if self.state is State.RESERVED else 0
+
+    @property
+    def adjusts(self) -> int:
+        """By how much it raises the month's limit."""
+        return -self.charged if self.state is State.ADJUSTED else 0
+
+    @property
+    def filed(self) -> str:
+        return filed_under(self.user_id, self.entry_id)
+
+    @property
+    def shown_id(self) -> str:
+        """The performance's, or the adjustment's as its maker called it."""
+        return self.entry_id.removeprefix(_ADJUSTMENT)
+
+    @property
+    def credits(self) -> int:
+        """What the statement says: charged, or set aside so far; negative for credits given."""
+        return self.held or self.charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +106,33 @@ class Balance:
     period: str
     used: int = 0
     reserved: int = 0
+    # By how much administrators raised the limit of this month.
+    adjusted: int = 0
+
+    def left(self, limit: int) -> int:
+        return limit + self.adjusted - self.used - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    adjustment_id: str
+    # Positive gives, negative takes.
+    amount: int
+    reason: str
+
+    def entry(self, user_id: str, now: datetime) -> Entry:
+        return Entry(
+            entry_id=f"{_ADJUSTMENT}{self.adjustment_id}",
+            user_id=user_id,
+            period=period_of(now),
+            state=State.ADJUSTED,
+            reserved=0,
+            charged=-self.amount,
+            model="",
+            at=now,
+            due=now + OUTCOME_STAYS,
+            reason=self.reason,
+        )
 
 
 def period_of(moment: datetime) -> str:
@@ -82,6 +150,11 @@ def turns_at(moment: datetime) -> datetime:
 
 def _first_day(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def periods_that_may_hold(now: datetime) -> tuple[str, ...]:
+    """The months in which a performance of these days may still be kept, likeliest first."""
+    return tuple(dict.fromkeys((period_of(now), *periods_at(now), period_before(now))))
 
 
 def periods_at(moment: datetime) -> tuple[str, ...]:

@@ -20,6 +20,27 @@ class Session:
     previous: str | None = None
     rotated_at: datetime | None = None
     revoked_at: datetime | None = None
+    # What the client called itself.
+    client: str = ""
+
+    @property
+    def last_used_at(self) -> datetime:
+        return self.rotated_at or self.created_at
+
+    def live(self, now: datetime) -> bool:
+        return self.revoked_at is None and now < self.expires_at
+
+    def outlives(self, signed_out_at: datetime | None) -> bool:
+        """False for a session that had begun when all of its user's were ended."""
+        return signed_out_at is None or self.created_at >= signed_out_at
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a request came from; both are empty when unknown."""
+
+    address: str = ""
+    agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +67,7 @@ class Presented(Enum):
 
 def judge(session: Session, digest: str, now: datetime, grace: timedelta) -> Presented:
     """What it means that this token, which is one of the family's, is presented now."""
-    if session.revoked_at is not None or now >= session.expires_at:
+    if not session.live(now):
         return Presented.ENDED
     if digest == session.current:
         return Presented.CURRENT

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from pymongo import AsyncMongoClient
 
+from services.auth.mongo.api_keys import MongoApiKeys
+from services.auth.mongo.audit import MongoAudit
 from services.auth.mongo.codes import MongoCodes
 from services.auth.mongo.collection import Collection, Document
 from services.auth.mongo.keys import MongoKeys
 from services.auth.mongo.ledger import MongoLedger
 from services.auth.mongo.sessions import MongoSessions
+from services.auth.mongo.statement import MongoStatement
 from services.auth.mongo.users import MongoUsers
 
 
@@ -22,6 +25,9 @@ class Database:
     sessions: MongoSessions
     keys: MongoKeys
     ledger: MongoLedger
+    statement: MongoStatement
+    api_keys: MongoApiKeys
+    audit: MongoAudit
 
 
 @asynccontextmanager
@@ -48,8 +54,14 @@ async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Da
             MongoSessions(collection("sessions")),
             MongoKeys(collection("signing_keys")),
             MongoLedger(collection("credit_months"), collection("credit_entries")),
+            MongoStatement(collection("credit_months"), collection("credit_entries")),
+            MongoApiKeys(collection("api_keys")),
+            MongoAudit(collection("audit_log")),
         )
         await database.users.prepare()
+        await database.codes.prepare()
         await database.sessions.prepare()
         await database.ledger.prepare()
+        await database.api_keys.prepare()
+        await database.audit.prepare()
         yield database

@@ -74,6 +74,16 @@ class Collection:
         async with self._turn():
             return (await self._collection.update_one(where, change)).matched_count == 1
 
+    async def update_all(self, where: Mapping[str, Any], change: Mapping[str, Any]) -> int:
+        """How many documents met the conditions."""
+        async with self._turn():
+            return (await self._collection.update_many(where, change)).matched_count
+
+    async def delete(self, where: Mapping[str, Any]) -> bool:
+        """True when a document met the conditions; it is gone."""
+        async with self._turn():
+            return (await self._collection.delete_one(where)).deleted_count == 1
+
     async def replace(self, where: Mapping[str, Any], document: Document) -> None:
         """Insert the document, or put it in the place of the one that meets the conditions."""
         async with self._turn():

@@ -11,13 +11,13 @@ def month_id(user_id: str, period: str) -> str:
     return f"{user_id}:{period}"
 
 
-def path_of(performance_id: str) -> str:
-    """A performance id is a UUID: no dot or dollar can break the path."""
-    return f"entries.{performance_id}"
+def path_of(entry_id: str) -> str:
+    """An entry's id is made of a UUID: no dot or dollar can break the path."""
+    return f"entries.{entry_id}"
 
 
 def fields_of(entry: Entry) -> Document:
-    return {
+    fields: Document = {
         "state": entry.state.value,
         "reserved": entry.reserved,
         "charged": entry.charged,
@@ -25,11 +25,12 @@ def fields_of(entry: Entry) -> Document:
         "at": entry.at,
         "due": entry.due,
     }
+    return {**fields, "reason": entry.reason} if entry.reason else fields
 
 
-def entry_of(performance_id: str, found: Document) -> Entry:
+def entry_of(entry_id: str, found: Document) -> Entry:
     return Entry(
-        performance_id=performance_id,
+        entry_id=entry_id,
         user_id=found["user_id"],
         period=found["period"],
         state=State(found["state"]),
@@ -38,4 +39,5 @@ def entry_of(performance_id: str, found: Document) -> Entry:
         model=found["model"],
         at=found["at"],
         due=found["due"],
+        reason=found.get("reason", ""),
     )

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from pymongo import IndexModel
+from pymongo import DESCENDING, IndexModel
 
 from services.auth.domain.sessions import Session
-from services.auth.mongo.collection import Collection
+from services.auth.mongo.collection import Collection, Document
 
 
 class MongoSessions:
@@ -29,23 +29,18 @@ class MongoSessions:
                 "previous": session.previous,
                 "rotated_at": session.rotated_at,
                 "revoked_at": session.revoked_at,
+                "client": session.client,
             }
         )
 
     async def get(self, session_id: str) -> Session | None:
         found = await self._sessions.find_one(session_id)
-        if found is None:
-            return None
-        return Session(
-            session_id=found["_id"],
-            user_id=found["user_id"],
-            created_at=found["created_at"],
-            expires_at=found["expires_at"],
-            current=found["current"],
-            previous=found["previous"],
-            rotated_at=found["rotated_at"],
-            revoked_at=found["revoked_at"],
-        )
+        return _session(found) if found else None
+
+    async def of(self, user_id: str, now: datetime, limit: int) -> list[Session]:
+        live = {"user_id": user_id, "revoked_at": None, "expires_at": {"$gt": now}}
+        found = await self._sessions.find(live, limit, sort=[("created_at", DESCENDING)])
+        return [_session(each) for each in found]
 
     async def rotate(self, session_id: str, old: str, new: str, now: datetime) -> bool:
         return await self._sessions.update(
@@ -57,3 +52,21 @@ class MongoSessions:
         return await self._sessions.update(
             {"_id": session_id, "revoked_at": None}, {"$set": {"revoked_at": now, "revoked_for": why}}
         )
+
+    async def revoke_all(self, user_id: str, why: str, now: datetime) -> int:
+        live = {"user_id": user_id, "revoked_at": None}
+        return await self._sessions.update_all(live, {"$set": {"revoked_at": now, "revoked_for": why}})
+
+
+def _session(found: Document) -> Session:
+    return Session(
+        session_id=found["_id"],
+        user_id=found["user_id"],
+        created_at=found["created_at"],
+        expires_at=found["expires_at"],
+        current=found["current"],
+        previous=found["previous"],
+        rotated_at=found["rotated_at"],
+        revoked_at=found["revoked_at"],
+        client=found.get("client", ""),
+    )

@@ -1,16 +1,20 @@
 """Users. Unique indexes decide about names, emails and activation codes."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from pymongo import DESCENDING, IndexModel
+from pymongo import IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from services.auth.domain.accounts import User, name_key
+from services.auth.domain.accounts import ROLE_ADMIN, User, name_key
+from services.auth.domain.administration import UserChanges
 from services.auth.domain.errors import ActivationCodeInvalid, EmailTaken, UsernameTaken
+from services.auth.domain.paging import Place
 from services.auth.domain.preferences import SETTINGS, Preferences, Setting
 from services.auth.mongo.collection import Collection, Document
+from services.auth.mongo.paging import index_of, later_than, order_of
 from services.kernel.caller import UserNotFound
 
 
@@ -23,7 +27,7 @@ class MongoUsers:
             IndexModel("username_key", unique=True, name="username"),
             IndexModel("email_key", unique=True, name="email"),
             IndexModel("activation_code", unique=True, sparse=True, name="code"),
-            IndexModel([("created_at", DESCENDING)], name="newest"),
+            index_of("created_at", "newest_first"),
         )
 
     async def add(self, user: User) -> None:
@@ -56,14 +60,32 @@ class MongoUsers:
         found = await self._users.find_by("activation_code", code)
         return _user(found) if found else None
 
-    async def newest(self, until: datetime, limit: int) -> list[User]:
-        found = await self._users.find(
-            {"created_at": {"$lte": until}}, limit, sort=[("created_at", DESCENDING)]
-        )
+    async def page(self, after: Place | None, limit: int) -> list[User]:
+        found = await self._users.find(later_than("created_at", after), limit, sort=order_of("created_at"))
         return [_user(each) for each in found]
+
+    async def administrators(self, limit: int) -> list[User]:
+        # Asked only when an administrator ceases to be one: too rarely for an index.
+        found = await self._users.find({"roles": ROLE_ADMIN, "disabled": False}, limit)
+        return [_user(each) for each in found]
+
+    async def change(self, user_id: str, changes: UserChanges) -> None:
+        fields = {name: value for name, value in asdict(changes).items() if value is not None}
+        if not await self._users.update({"_id": user_id}, {"$set": fields}):
+            raise UserNotFound("There is no such user.")
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> None:
         await self._users.update({"_id": user_id, "password_hash": old}, {"$set": {"password_hash": new}})
+
+    async def reset_password(self, user_id: str, new: str, code: str, now: datetime) -> bool:
+        # The codes stay with their user: they are few, each was given out by hand.
+        return await self._users.update(
+            {"_id": user_id, "reset_codes": {"$ne": code}},
+            {"$set": {"password_hash": new, "signed_out_at": now}, "$push": {"reset_codes": code}},
+        )
+
+    async def sign_out(self, user_id: str, now: datetime) -> None:
+        await self._users.update({"_id": user_id}, {"$set": {"signed_out_at": now}})
 
     async def change_settings(self, user_id: str, changes: Mapping[str, Setting]) -> Preferences:
         fields = {f"settings.{name}": value for name, value in changes.items()}
@@ -82,6 +104,7 @@ def _document(user: User) -> Document:
         "password_hash": user.password_hash,
         "created_at": user.created_at,
         "roles": list(user.roles),
+        "plan": user.plan,
         "monthly_limit": user.monthly_limit,
         "disabled": user.disabled,
         "settings": {name: getattr(user.preferences, name) for name in SETTINGS},
@@ -101,8 +124,10 @@ def _user(found: Document) -> User:
         password_hash=found["password_hash"],
         created_at=found["created_at"],
         roles=tuple(found["roles"]),
+        plan=found.get("plan"),
         monthly_limit=found["monthly_limit"],
         disabled=found["disabled"],
+        signed_out_at=found.get("signed_out_at"),
         activation_code=found.get("activation_code"),
         preferences=Preferences(**{name: kept[name] for name in SETTINGS if name in kept}),
     )

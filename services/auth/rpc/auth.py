@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any, TypeAlias
+from datetime import datetime
+from typing import TypeAlias
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.auth.v1 import auth_service_pb2 as pb
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
@@ -14,8 +13,15 @@ from services.auth import cookies
 from services.auth.domain.accounts import CODES_LAST, SHORTEST_LEGACY_PASSWORD, SHORTEST_PASSWORD
 from services.auth.domain.credits import turns_at
 from services.auth.domain.preferences import SETTINGS, Setting
+from services.auth.keyring import KeyRing
 from services.auth.ports import Users
-from services.auth.tokens import KeyRing
+from services.auth.rpc.acting import acting
+from services.auth.rpc.clients import client
+from services.auth.rpc.moments import moment_of, stamp
+from services.auth.usecases.administration import Administration
+from services.auth.usecases.api_keys import KeyAccess
+from services.auth.usecases.audit import AuditLog
+from services.auth.usecases.codes import CodeBatches
 from services.auth.usecases.credits import Credits, Spoken
 from services.auth.usecases.login import Logins
 from services.auth.usecases.preferences import replace_settings, update_settings
@@ -32,6 +38,10 @@ class UseCases:
     credits: Credits
     users: Users
     keys: KeyRing
+    key_access: KeyAccess
+    administration: Administration
+    codes: CodeBatches
+    audit: AuditLog
 
 
 class AuthServicer(AuthServiceServicer):
@@ -48,7 +58,9 @@ class AuthServicer(AuthServiceServicer):
         return pb.RegisterResponse(user_id=user.user_id, username=user.username, email=user.email)
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        user, tokens = await self._ask.logins.login(request.username, request.password, self._clock())
+        user, tokens = await self._ask.logins.login(
+            request.username, request.password, client(), self._clock()
+        )
         await cookies.send(context, tokens.access, tokens.expires_in)
         return pb.LoginResponse(
             user_id=user.user_id,
@@ -82,7 +94,7 @@ class AuthServicer(AuthServiceServicer):
         return pb.GetJwksResponse(
             keys=[
                 pb.Jwk(kty="OKP", crv="Ed25519", x=key.x, kid=key.kid, alg="EdDSA", use="sig")
-                for key in self._ask.keys.published
+                for key in self._ask.keys.published(self._clock())
             ]
         )
 
@@ -104,7 +116,7 @@ class AuthServicer(AuthServiceServicer):
             char_count=account.balance.used,
             monthly_limit=account.limit,
             reserved_chars=account.balance.reserved,
-            resets_at=_timestamp(turns_at(now)),
+            resets_at=stamp(turns_at(now)),
         )
 
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:
@@ -129,10 +141,10 @@ class AuthServicer(AuthServiceServicer):
         now = self._clock()
         expires_at = now + CODES_LAST
         if request.HasField("expires_at"):
-            expires_at = _moment(request.expires_at)
-        codes = await self._ask.registrations.create_codes(request.count, expires_at, caller().user_id, now)
+            expires_at = moment_of(request.expires_at)
+        codes = await self._ask.codes.create(acting(), request.count, expires_at, now)
         return pb.CreateActivationCodesResponse(
-            codes=[each.code for each in codes], expires_at=_timestamp(expires_at)
+            codes=[each.code for each in codes], expires_at=stamp(expires_at), batch_id=codes[0].batch_id
         )
 
     async def ReserveCredits(
@@ -161,15 +173,3 @@ class AuthServicer(AuthServiceServicer):
 
 def _given(settings: pb.Settings) -> dict[str, Setting]:
     return {name: getattr(settings, name) for name in SETTINGS if settings.HasField(name)}
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp
-
-
-def _moment(stamp: Any) -> datetime:
-    # The store keeps milliseconds; what is answered must read back the same.
-    found: datetime = stamp.ToDatetime(tzinfo=UTC)
-    return found.replace(microsecond=found.microsecond // 1000 * 1000)

@@ -7,27 +7,43 @@ import structlog
 from prometheus_client import Counter
 
 from services.auth.domain.accounts import User
-from services.auth.domain.credits import Balance, CostFactors, Entry, State, period_of
-from services.auth.domain.errors import CreditsExhausted, PerformanceReleased
+from services.auth.domain.credits import Adjustment, Balance, Entry, State, period_of
+from services.auth.domain.errors import (
+    AdjustmentIdReused,
+    CreditsExhausted,
+    CreditsSpent,
+    PerformanceReleased,
+    PlanUnknown,
+)
+from services.auth.domain.plans import Plan, Plans
 from services.auth.ports import Ledger, Users
 
 log = structlog.get_logger()
 
 RESERVATIONS = Counter(
-    "newvisions_auth_reservations_total", "What became of calls to reserve, settle, release.", ["outcome"]
+    "auth_reservations_total", "What became of calls to reserve, settle, release.", ["outcome"]
 )
-CREDITS_CHARGED = Counter("newvisions_auth_credits_charged_total", "Credits charged.")
+CREDITS_CHARGED = Counter("auth_credits_charged_total", "Credits charged.")
 
 
 @dataclass(frozen=True, slots=True)
 class CreditRules:
-    factors: CostFactors
-    # For users without a limit of their own.
-    monthly_limit: int
+    plans: Plans
     reservation_lasts: timedelta
 
+    def plan_of(self, user: User) -> Plan:
+        try:
+            return self.plans.of(user)
+        except PlanUnknown:
+            # The operator took it out of the file: its users perform on, and the operator is told.
+            log.warning("plan_missing", plan=user.plan, subject_id=user.user_id)
+            return self.plans.usual
+
     def limit_of(self, user: User) -> int:
-        return self.monthly_limit if user.monthly_limit is None else user.monthly_limit
+        return self.plan_of(user).monthly_limit if user.monthly_limit is None else user.monthly_limit
+
+    def cost(self, user: User, spoken: "Spoken") -> int:
+        return self.plan_of(user).factors.cost(spoken.characters, spoken.model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +58,10 @@ class Spoken:
 @dataclass(frozen=True, slots=True)
 class Account:
     user: User
+    # Of this month, with its adjustments.
     limit: int
     balance: Balance
+    plan: str
 
 
 class Credits:
@@ -54,18 +72,26 @@ class Credits:
 
     async def account(self, user_id: str, now: datetime) -> Account:
         user = await self._users.get(user_id)
-        balance = await self._ledger.balance(user_id, period_of(now))
-        return Account(user, self._rules.limit_of(user), balance)
+        return self._account(user, await self._ledger.balance(user_id, period_of(now)))
+
+    def _account(self, user: User, balance: Balance) -> Account:
+        # A smaller plan, taken up late in the month, may leave less than nothing.
+        limit = max(0, self._rules.limit_of(user) + balance.adjusted)
+        return Account(user, limit, balance, self._rules.plan_of(user).name)
+
+    def require_plan(self, name: str) -> None:
+        """Raises PlanUnknown."""
+        self._rules.plans.named(name)
 
     async def reserve(self, user_id: str, spoken: Spoken, now: datetime) -> tuple[Entry, User]:
         """Raises CreditsExhausted, or PerformanceReleased when it ended unpaid before."""
         user = await self._users.get(user_id)
         wanted = Entry(
-            performance_id=spoken.performance_id,
+            entry_id=spoken.performance_id,
             user_id=user_id,
             period=period_of(now),
             state=State.RESERVED,
-            reserved=self._rules.factors.cost(spoken.characters, spoken.model),
+            reserved=self._rules.cost(user, spoken),
             charged=0,
             model=spoken.model,
             at=now,
@@ -79,24 +105,22 @@ class Credits:
         if entry.state in {State.RELEASED, State.EXPIRED}:
             raise PerformanceReleased("This performance has ended; its credits were given back.")
         RESERVATIONS.labels("reserved").inc()
-        log.info("credits_reserved", performance_id=entry.performance_id, credits=entry.reserved)
+        log.info("credits_reserved", performance_id=entry.entry_id, credits=entry.reserved)
         return entry, user
 
     async def settle(self, user_id: str, spoken: Spoken, now: datetime) -> tuple[Entry, Account]:
         """Raises ReservationNotFound. The account is that of the month which paid."""
         user = await self._users.get(user_id)
         limit = self._rules.limit_of(user)
-        cost = self._rules.factors.cost(spoken.characters, spoken.model)
+        cost = self._rules.cost(user, spoken)
         entry = await self._ledger.settle(user_id, spoken.performance_id, cost, limit, now)
         if entry.at == now and entry.state is State.SETTLED:
             RESERVATIONS.labels("settled").inc()
             CREDITS_CHARGED.inc(entry.charged)
-            log.info("credits_settled", performance_id=entry.performance_id, credits=entry.charged)
+            log.info("credits_settled", performance_id=entry.entry_id, credits=entry.charged)
         if entry.charged < cost:
-            log.warning(
-                "credits_not_covered", performance_id=entry.performance_id, missing=cost - entry.charged
-            )
-        return entry, Account(user, limit, await self._ledger.balance(user_id, entry.period))
+            log.warning("credits_not_covered", performance_id=entry.entry_id, missing=cost - entry.charged)
+        return entry, self._account(user, await self._ledger.balance(user_id, entry.period))
 
     async def release(self, user_id: str, performance_id: str, now: datetime) -> None:
         entry = await self._ledger.release(user_id, performance_id, now)
@@ -104,10 +128,31 @@ class Credits:
             RESERVATIONS.labels("released").inc()
             log.info("credits_released", performance_id=performance_id, credits=entry.reserved)
 
+    async def adjust(
+        self, user_id: str, adjustment_id: str, amount: int, reason: str, now: datetime
+    ) -> Account:
+        """Give credits to the running month, or take some: once, however often it is asked.
+
+        Raises CreditsSpent when less would be left than the month has spent and reserved, and
+        AdjustmentIdReused when the id stands for something else.
+        """
+        user = await self._users.get(user_id)
+        limit = self._rules.limit_of(user)
+        wanted = Adjustment(adjustment_id, amount, reason).entry(user_id, now)
+        try:
+            entry = await self._ledger.adjust(wanted, limit)
+        except CreditsExhausted as failure:
+            raise CreditsSpent("The month has spent or reserved what should be taken.") from failure
+        if (entry.charged, entry.reason) != (wanted.charged, wanted.reason):
+            raise AdjustmentIdReused("This adjustment was made before, with another amount or reason.")
+        if entry.at == now:
+            log.info("credits_adjusted", subject_id=user_id, adjustment_id=adjustment_id, credits=amount)
+        return self._account(user, await self._ledger.balance(user_id, entry.period))
+
     async def return_expired(self, now: datetime) -> int:
         """How many reservations were given back because nobody settled or released them."""
         expired = await self._ledger.sweep(now)
         for entry in expired:
             RESERVATIONS.labels("expired").inc()
-            log.warning("reservation_expired", performance_id=entry.performance_id, credits=entry.reserved)
+            log.warning("reservation_expired", performance_id=entry.entry_id, credits=entry.reserved)
         return len(expired)

@@ -9,14 +9,15 @@ import structlog
 from prometheus_client import Counter
 
 from services.auth.domain.accounts import User
-from services.auth.domain.errors import CredentialsInvalid, RefreshTokenInvalid
-from services.auth.domain.sessions import Presented, RefreshToken, Session, judge
-from services.auth.ports import AccessTokens, Passwords, RefreshTokens, Sessions, Users
+from services.auth.domain.errors import RefreshTokenInvalid
+from services.auth.domain.sessions import Client, Presented, RefreshToken, Session, judge
+from services.auth.ports import AccessTokens, RefreshTokens, Sessions, Users
+from services.auth.usecases.credentials import Credentials
 
 log = structlog.get_logger()
 
-LOGINS = Counter("newvisions_auth_logins_total", "Logins, by outcome.", ["outcome"])
-REFRESHES = Counter("newvisions_auth_refreshes_total", "Refresh tokens presented, by outcome.", ["outcome"])
+LOGINS = Counter("auth_logins_total", "Logins that opened a session.")
+REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented, by outcome.", ["outcome"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +46,30 @@ class Logins:
         self,
         users: Users,
         sessions: Sessions,
-        passwords: Passwords,
+        credentials: Credentials,
         makers: TokenMakers,
         new_id: Callable[[], UUID],
     ) -> None:
         self._users = users
         self._sessions = sessions
-        self._passwords = passwords
+        self._credentials = credentials
         self._makers = makers
         self._new_id = new_id
 
-    async def login(self, name: str, password: str, now: datetime) -> tuple[User, Tokens]:
-        """Unknown, disabled and mistyped fail alike, in text and in time."""
-        user = await self._users.named(name)
-        verdict = await self._passwords.verify(password, user.password_hash if user else None)
-        if user is None or not verdict.matches or user.disabled:
-            LOGINS.labels("failed").inc()
-            log.info("login_failed", login_user_id=user.user_id if user else "")
-            raise CredentialsInvalid("The username or the password is wrong.")
-        if verdict.outdated and user.password_hash is not None:
-            fresh = await self._passwords.hash(password)
-            await self._users.replace_hash(user.user_id, user.password_hash, fresh)
-        session, token = await self.open_session(user, now, self._makers.lives.session)
-        LOGINS.labels("succeeded").inc()
+    async def login(self, name: str, password: str, client: Client, now: datetime) -> tuple[User, Tokens]:
+        """Raises CredentialsInvalid, SignInSlowed."""
+        user = await self._credentials.owner(name, password, client.address, now)
+        session, token = await self.open_session(user, now, self._makers.lives.session, client.agent)
+        LOGINS.inc()
         log.info("user_logged_in", login_user_id=user.user_id, session_id=session.session_id)
         return user, self._tokens(user, session, token, now)
 
-    async def open_session(self, user: User, now: datetime, lives: timedelta) -> tuple[Session, RefreshToken]:
+    async def open_session(
+        self, user: User, now: datetime, lives: timedelta, client: str = ""
+    ) -> tuple[Session, RefreshToken]:
         session_id = str(self._new_id())
         token = self._makers.refresh.first(session_id)
-        session = Session(session_id, user.user_id, now, now + lives, token.digest)
+        session = Session(session_id, user.user_id, now, now + lives, token.digest, client=client)
         await self._sessions.add(session)
         return session, token
 
@@ -87,7 +82,8 @@ class Logins:
         successor = self._makers.refresh.successor(token)
         session = await self._advanced(token, successor, now)
         user = await self._users.get(session.user_id)
-        if user.disabled:
+        if user.disabled or not session.outlives(user.signed_out_at):
+            await self._sessions.revoke(session.session_id, "user_signed_out", now)
             REFRESHES.labels("refused").inc()
             raise RefreshTokenInvalid("The session has ended.")
         REFRESHES.labels("succeeded").inc()

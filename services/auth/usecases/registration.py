@@ -1,6 +1,5 @@
 """Becoming a user: an activation code is spent for one user, by one registration."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,13 +8,14 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from services.auth.domain.accounts import ActivationCode, User, new_code, require_strong, shown_name
+from services.auth.domain.accounts import User, shown_name
 from services.auth.domain.errors import ActivationCodeInvalid, EmailTaken, UsernameTaken
+from services.auth.domain.passwords import PasswordRules
 from services.auth.ports import Codes, Passwords, Users
 
 log = structlog.get_logger()
 
-REGISTRATIONS = Counter("newvisions_auth_registrations_total", "Users made.")
+REGISTRATIONS = Counter("auth_registrations_total", "Users made.")
 
 # From the claim to the new user is one write; a claim that lasts longer belongs to a dead process.
 CLAIM_LASTS = timedelta(seconds=60)
@@ -31,7 +31,15 @@ class Application:
 
 
 class Registrations:
-    def __init__(self, users: Users, codes: Codes, passwords: Passwords, new_id: Callable[[], UUID]) -> None:
+    def __init__(
+        self,
+        users: Users,
+        codes: Codes,
+        passwords: Passwords,
+        rules: PasswordRules,
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._rules = rules
         self._users = users
         self._codes = codes
         self._passwords = passwords
@@ -39,7 +47,7 @@ class Registrations:
 
     async def register(self, asked: Application, now: datetime) -> User:
         """Make a user; when that fails, the code is as good as before."""
-        require_strong(asked.password, asked.shortest_password)
+        self._rules.require_good(asked.password, asked.shortest_password, (asked.username, asked.email))
         if not await self.would_accept(asked.code, now):
             raise ActivationCodeInvalid("The activation code is not valid.")
         user = User(
@@ -73,11 +81,3 @@ class Registrations:
         if made is not None:
             await self._codes.mark_used(code, made.user_id, now)
         return made is None
-
-    async def create_codes(
-        self, count: int, expires_at: datetime, made_by: str, now: datetime
-    ) -> list[ActivationCode]:
-        codes = [ActivationCode(new_code(secrets.choice), expires_at) for _ in range(count)]
-        await self._codes.add(codes, made_by, now)
-        log.info("activation_codes_created", count=count, made_by=made_by)
-        return codes

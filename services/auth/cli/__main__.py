@@ -1,0 +1,46 @@
+"""`python -m services.auth.cli`, which `newvisions admin` runs."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from services.auth.cli import api_keys, audit, codes, credit, keys, roles, tokens, users
+from services.auth.cli.commands import Command, refuse
+from services.auth.composition import build
+from services.auth.settings import Settings
+from services.auth.vault import KeyFileUnusable
+from services.kernel import logs
+from services.kernel.errors import ServiceError
+
+GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    logs.configure("WARNING")
+    try:
+        asyncio.run(_run(options.command, options))
+    except (ServiceError, KeyFileUnusable) as failure:
+        refuse(str(failure))
+    except ValidationError as failure:
+        wrong = ", ".join(f"AUTH_{error['loc'][0]}".upper() for error in failure.errors())
+        refuse(f"set these environment variables: {wrong}")
+
+
+async def _run(command: Command, options: argparse.Namespace) -> None:
+    async with build(Settings()) as built:  # type: ignore[call-arg]
+        await command(built, options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="newvisions admin", description="Manages accounts.")
+    things = parser.add_subparsers(required=True, metavar="what")
+    for group in GROUPS:
+        group.declare(things)
+    return parser
+
+
+if __name__ == "__main__":
+    main()

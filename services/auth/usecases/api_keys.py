@@ -1,0 +1,91 @@
+"""API keys: made once, shown once, traded for short access tokens."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+
+from services.auth.domain.api_keys import PREFIX, SHOWN_CHARACTERS, ApiKey, digest_of, scopes_of
+from services.auth.domain.errors import ApiKeyInvalid, ApiKeyNotFound
+from services.auth.ports import ApiKeys, ApiKeyTokens, Users
+from services.kernel.caller import UserNotFound
+
+log = structlog.get_logger()
+
+EXCHANGES = Counter("auth_api_key_exchanges_total", "API keys presented, by outcome.", ["outcome"])
+
+
+@dataclass(frozen=True, slots=True)
+class WantedKey:
+    name: str
+    scopes: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+
+
+class KeyAccess:
+    """`new_secret` gives 256 random bits as text; outside of tests it is `secrets.token_urlsafe`."""
+
+    def __init__(
+        self,
+        users: Users,
+        keys: ApiKeys,
+        tokens: ApiKeyTokens,
+        new_id: Callable[[], UUID],
+        new_secret: Callable[[], str],
+    ) -> None:
+        self._users = users
+        self._keys = keys
+        self._tokens = tokens
+        self._new_id = new_id
+        self._new_secret = new_secret
+
+    async def create(self, user_id: str, wanted: WantedKey, now: datetime) -> tuple[ApiKey, str]:
+        """The key and its text, which nobody can read again. Raises ApiKeysExhausted."""
+        text = PREFIX + self._new_secret()
+        key = ApiKey(
+            key_id=str(self._new_id()),
+            user_id=(await self._users.get(user_id)).user_id,
+            name=wanted.name,
+            scopes=scopes_of(wanted.scopes),
+            created_at=now,
+            expires_at=wanted.expires_at,
+            shown=text[:SHOWN_CHARACTERS],
+            digest=digest_of(text),
+        )
+        await self._keys.add(key, now)
+        log.info("api_key_created", key_id=key.key_id, scopes=key.scopes)
+        return key, text
+
+    async def list(self, user_id: str, now: datetime) -> list[ApiKey]:
+        """Newest first."""
+        return await self._keys.of_user(user_id, now)
+
+    async def delete(self, user_id: str, key_id: str) -> None:
+        """Raises ApiKeyNotFound, also for another user's key."""
+        key = await self._keys.get(key_id)
+        if key is None or key.user_id != user_id or not await self._keys.delete(key_id):
+            raise ApiKeyNotFound("There is no such API key.")
+        log.info("api_key_deleted", key_id=key_id)
+
+    async def exchange(self, text: str, now: datetime) -> tuple[str, timedelta]:
+        """A token with the key's scopes, and how long it lives. Raises ApiKeyInvalid."""
+        key = await self._keys.by_digest(digest_of(text))
+        if key is None or not key.good_at(now) or not await self._owner_may_sign_in(key):
+            EXCHANGES.labels("refused").inc()
+            log.info("api_key_refused", key_id=key.key_id if key else "")
+            raise ApiKeyInvalid("The API key is not valid.")
+        if key.use_is_news(now):
+            await self._keys.note_use(key.key_id, now)
+        EXCHANGES.labels("succeeded").inc()
+        log.info("api_key_exchanged", key_id=key.key_id, key_user_id=key.user_id)
+        lives = key.token_lives(now)
+        return self._tokens.mint_for_key(key, now, lives), lives
+
+    async def _owner_may_sign_in(self, key: ApiKey) -> bool:
+        try:
+            return not (await self._users.get(key.user_id)).disabled
+        except UserNotFound:
+            return False

@@ -1,0 +1,50 @@
+"""Erasing a user: the voice, and every trace of who spoke in it."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from services.voice.domain import PinsUnavailable, Voice
+from services.voice.keeping import Keeping
+from services.voice.ports import Pins, Voices
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was found. Not `done` while an upload that was under way may still leave something."""
+
+    samples: int
+    clones: int
+    blobs: int
+    done: bool
+
+
+class Erasing:
+    def __init__(self, keeping: Keeping, voices: Voices, pins: Pins) -> None:
+        self._keeping = keeping
+        self._voices = voices
+        self._pins = pins
+
+    async def erase_voice(self, user_id: str) -> None:
+        """The user stays. Safe to repeat; also ends an upload under way."""
+        await self._keeping.erase(user_id)
+
+    async def erase_user(self, user_id: str, erasure_id: str) -> Erased:
+        """Safe to repeat."""
+        before = await self._voices.get(user_id)
+        await self._keeping.erase(user_id)
+        try:
+            await self._pins.forget(user_id)
+        except PinsUnavailable as error:
+            # They expire by themselves within minutes.
+            log.warning("voice_pins_left", erasure_id=erasure_id, cause=str(error))
+        done = (await self._voices.get(user_id)).empty
+        log.info("user_erased", erasure_id=erasure_id, done=done)
+        return Erased(int(before.sample is not None), int(before.clone is not None), _blobs(before), done)
+
+
+def _blobs(voice: Voice) -> int:
+    held = (voice.sample and voice.sample.audio, voice.clone and voice.clone.profile)
+    return sum(blob is not None for blob in held)
