@@ -15,6 +15,8 @@ from dev.project import PYTHONPATH, python
 SERVICES = ("auth", "content", "synthesis", "voice", "perform")
 # Who calls whom.
 _PEERS = {"voice": ("synthesis",), "perform": ("auth", "content", "synthesis", "voice")}
+# And whom it calls later, so that it need not wait for them to start.
+_CALLED_LATER = {"auth": ("content", "perform", "voice")}
 # Who keeps something where.
 _STORES = {
     "auth": ("mongo", "valkey"),
@@ -91,7 +93,7 @@ class Plan:
                 found[f"{prefix}_KEY_FILE"] = str(self.data / "secrets" / f"{name}.key")
             if name in {"voice", "perform"}:
                 found[f"{prefix}_BLOB_URL"] = (self.data / "blobs" / name).as_uri()
-            for peer in _PEERS.get(name, ()):
+            for peer in (*_PEERS.get(name, ()), *_CALLED_LATER.get(name, ())):
                 if self.process_of(peer) != self.process_of(name):
                     found[f"{prefix}_{peer.upper()}_ADDRESS"] = self.address(peer)
         return found

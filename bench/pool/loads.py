@@ -55,9 +55,7 @@ def synthetic(users: int, seed: int) -> Load:
     return Load(f"zipf-{users}-seed-{seed}", times[order], who[order], users, CYCLE_DAYS * DAY)
 
 
-def _lives(
-    users: int, random: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _lives(users: int, random: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Most users are there all the time; the others come on any day and leave a few days later."""
     born, gone = np.zeros(users), np.full(users, float(CYCLE_DAYS))
     short = random.random(users) < SHORT_LIVED

@@ -1,1 +1,1 @@
-"""ElevenLabs and Gemini as far as New Visions uses them: the same limits, the same errors, faults on demand."""
+"""ElevenLabs and Gemini as far as New Visions uses them: same limits, same errors, faults on demand."""

@@ -1,4 +1,4 @@
-"""One account at ElevenLabs: its voices, what it has spent, and a record of everything that was done to it."""
+"""One account at ElevenLabs: its voices, what it has spent, and a record of all that was done to it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -42,7 +42,16 @@ class Voice:
 
 # Every account sees the vendor's own voices too; they take no slot and cannot be removed.
 PREMADE: Final = tuple(
-    Voice(f"premade{name:x<13}", name, "", {"accent": "american"}, 0.0, LOWEST_HZ + STEP_HZ * number, (), "premade")
+    Voice(
+        f"premade{name:x<13}",
+        name,
+        "",
+        {"accent": "american"},
+        0.0,
+        LOWEST_HZ + STEP_HZ * number,
+        (),
+        "premade",
+    )
     for number, name in enumerate(("Ada", "Brook"))
 )
 
@@ -79,7 +88,9 @@ class Account:
         slots = self._options.plan.slots
         if len(self.cloned) >= slots:
             raise Refused(
-                400, "voice_limit_reached", f"Your plan's {slots} custom voices are all in use ({slots} / {slots})."
+                400,
+                "voice_limit_reached",
+                f"Your plan's {slots} custom voices are all in use ({slots} / {slots}).",
             )
         self._spend_add()
         chance = self._chance.next("voice id")
@@ -160,7 +171,9 @@ class Account:
         adds = self._options.plan.adds
         if self.adds_used >= adds:
             raise Refused(
-                403, "voice_add_edit_limit_reached", f"All {adds} voice additions and edits of this month are used."
+                403,
+                "voice_add_edit_limit_reached",
+                f"All {adds} voice additions and edits of this month are used.",
             )
         self.adds_used += 1
 

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from services.synthesis.encode import Encoder
-from services.synthesis.engines.tone import SECONDS_PER_CHARACTER
+from services.synthesis.engines.tone import SECONDS_PER_CHARACTER, STEP_HZ
 from services.synthesis.mix import RATE
 
 FORMATS: Final = re.compile(r"mp3_44100_128|pcm_(16000|22050|24000|44100)")
@@ -32,5 +32,6 @@ def spoken(characters: int, speed: float, hz: int, output_format: str) -> bytes:
 
 
 def _tone(seconds: float, hz: int, rate: int) -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
-    times = np.arange(round(seconds * rate)) / rate
-    return (0.25 * np.sin(2 * np.pi * hz * times)).astype(np.float32)
+    # Every marker is a multiple of STEP_HZ, so a loop this long holds whole periods of it at each rate.
+    loop = 0.25 * np.sin(2 * np.pi * hz * np.arange(rate // STEP_HZ) / rate)
+    return np.resize(loop.astype(np.float32), round(seconds * rate))

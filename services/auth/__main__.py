@@ -1,7 +1,7 @@
 """Builds the auth service, serves it, closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 
 from newvisions.auth.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
@@ -9,9 +9,10 @@ from newvisions.auth.v1.admin_service_pb2_grpc import add_AdminServiceServicer_t
 from newvisions.auth.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from newvisions.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
 from services.auth.composition import build, clock
+from services.auth.everywhere import reach
 from services.auth.rpc import AccountServicer, AdminServicer, ApiKeyServicer, AuthServicer
 from services.auth.settings import Settings
-from services.auth.sweeper import sweep
+from services.auth.sweeper import erase_and_retire, sweep
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
 
@@ -20,21 +21,30 @@ from services.kernel.server import Handlers, ServerSettings, serve
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = Settings()  # type: ignore[call-arg]
     async with build(settings) as built:
+        await built.database.migrations.run(clock())
         servicer = AuthServicer(built.ask, clock)
         add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         api_keys = ApiKeyServicer(built.ask.key_access, clock)
         add_ApiKeyServiceServicer_to_server(api_keys, handlers)  # type: ignore[no-untyped-call]
-        account = AccountServicer(built.sessions, built.database.statement, clock)
+        everywhere = reach(settings, built, channels)
+        account = AccountServicer(built.sessions, built.database.statement, everywhere.access, clock)
         add_AccountServiceServicer_to_server(account, handlers)  # type: ignore[no-untyped-call]
         admin = AdminServicer(built.ask, clock)
         add_AdminServiceServicer_to_server(admin, handlers)  # type: ignore[no-untyped-call]
-        sweeping = asyncio.create_task(sweep(built, settings.sweep_seconds), name="auth-sweeper")
-        try:
+        seconds = settings.sweep_seconds
+        async with _running(sweep(built, seconds)), _running(erase_and_retire(everywhere, seconds)):
             yield
-        finally:
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 if __name__ == "__main__":

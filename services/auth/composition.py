@@ -42,6 +42,7 @@ class Built:
     makers: TokenMakers
     ask: UseCases
     sessions: SessionAccess
+    credentials: Credentials
 
 
 def clock() -> datetime:
@@ -90,7 +91,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 database.users, database.codes, database.sessions, passwords, password_rules
             )
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
-            yield Built(database, makers, ask, sessions)
+            yield Built(database, makers, ask, sessions, credentials)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.auth.domain.accounts import ActivationCode, User
 from services.auth.domain.administration import UserChanges
@@ -33,6 +33,12 @@ class Users(Protocol):
 
     async def made_by(self, code: str) -> User | None:
         """The user whom an activation code made."""
+
+    async def note_seen(self, user_id: str, moment: datetime) -> None:
+        """When the account was last used, about."""
+
+    async def unseen(self, since: datetime, limit: int) -> list[User]:
+        """Those last seen before that."""
 
     async def page(self, after: Place | None, limit: int) -> list[User]:
         """Newest first; from the beginning when there is no place."""
@@ -264,3 +270,23 @@ class ErasureRecords(Protocol):
 
     async def confirm(self, erasure_id: str, now: datetime) -> None:
         """Only the proof stays."""
+
+
+class VoiceOf(Protocol):
+    async def voice_of(self, user_id: str) -> Mapping[str, Any]:
+        """What the voice service keeps about a user, without the audio; no "sample" without one."""
+
+
+class Recordings(Protocol):
+    async def recordings_of(self, user_id: str, token: str) -> tuple[list[Mapping[str, Any]], str]:
+        """A page, newest first, and the token of the next; empty for the first and after the last."""
+
+
+class Aging(Protocol):
+    """Each removes a part of what is older, and tells how much."""
+
+    async def drop_sessions(self, ended_before: datetime) -> int: ...
+
+    async def drop_audit_entries(self, before: datetime) -> int: ...
+
+    async def drop_credit_entries(self, before: datetime) -> int: ...

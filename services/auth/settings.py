@@ -3,8 +3,11 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# As gateway/envoy.yaml.j2 has it.
+GATEWAY_KEEPS_KEYS_SECONDS = 60
 
 
 class Settings(BaseSettings):
@@ -42,10 +45,6 @@ class Settings(BaseSettings):
     slowdown_longest_seconds: int = Field(default=60, ge=1, le=900)
     slowdown_lasts_seconds: int = Field(default=3600, ge=60, le=86_400)
 
-    # How long a new signing key is published before it signs: longer than the gateway keeps the keys
-    # (60 s) and a replica takes to meet it (sweep_seconds), together.
-    key_publish_seconds: int = Field(default=300, ge=90, le=86_400)
-
     plans_file: Path = Path(__file__).parent / "data" / "plans.json"
     # Instead of the default plan's.
     monthly_limit: int | None = Field(default=None, ge=0, le=10_000_000)
@@ -53,6 +52,33 @@ class Settings(BaseSettings):
     # Longer than any performance takes, shorter than a performer waits for lost credits.
     reservation_seconds: int = Field(default=300, ge=1, le=3600)
     sweep_seconds: float = Field(default=15, gt=0, le=600)
+    # How long a new signing key is published before it signs: longer than a replica takes to meet it
+    # (sweep_seconds) and gateways keep the keys they have, together.
+    key_publish_seconds: int = Field(default=300, le=86_400, validate_default=True)
+
+    # Who else keeps something about users; empty when the service runs in this process.
+    voice_address: str = ""
+    perform_address: str = ""
+    content_address: str = ""
+    # One call of these; with the time that a request may go on erasing, within the route's deadline.
+    peer_seconds: float = Field(default=5, gt=0, le=8)
+    # How soon to go on with an erasure that a service was not there for.
+    erasure_retry_seconds: float = Field(default=15, gt=0, le=3600)
+
+    # For how many days ended sessions are kept; one that ran out is removed at once.
+    session_retention_days: float = Field(default=7, ge=0, le=365)
+    # 0 keeps for ever. Whatever the second is, the running month stays.
+    audit_retention_days: float = Field(default=0, ge=0, le=36_500)
+    credit_retention_days: float = Field(default=0, ge=0, le=36_500)
+    # Accounts that nobody used for so long are erased, in all services; 0 for never.
+    unused_account_days: float = Field(default=0, ge=0, le=36_500)
+
+    @field_validator("key_publish_seconds")
+    @classmethod
+    def _known_before_it_signs(cls, seconds: int, others: ValidationInfo) -> int:
+        if seconds <= GATEWAY_KEEPS_KEYS_SECONDS + others.data.get("sweep_seconds", 0):
+            raise ValueError("gateways would not know a new key when it signs")
+        return seconds
 
     @property
     def access_token_lives(self) -> timedelta:

@@ -99,14 +99,17 @@ class Rules:
     # Performances closer together than this belong to one sitting.
     sitting_seconds: float = 3600.0
     # What a further performance of a sitting counts, when its first counts 1: it tells little about next week.
-    further_share: float = 0.25
+    further_share: float = 0.1
     half_life_seconds: float = 7 * DAY
     demand_half_life_seconds: float = 3 * DAY
     # Adds are spent this much faster than evenly: a voice that comes early serves longer.
     haste: float = 2.0
+    # What was asked for in a time is expected for no more than this many times as long: a user who was
+    # given a place asks no more, so demand falls while users are new.
+    foresight: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("half_life_seconds", "demand_half_life_seconds", "haste"):
+        for name in ("half_life_seconds", "demand_half_life_seconds", "haste", "foresight"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0")
         if not 0 <= self.further_share <= 1:
@@ -133,8 +136,8 @@ class Policy(Protocol):
 class DecayedRate:
     """Keeps who performs most often of late, and spends an add only where it brings enough.
 
-    Enough is what the best of the recent candidates bring, as many of them as the adds left can serve
-    in the time left. So it rises as adds run short, falls as time does, and is nothing while adds suffice.
+    Enough is what the best of those who ask bring, as many of them as the adds left can serve in the
+    time left. So it rises as adds run short, falls as time does, and is nothing while adds suffice.
     """
 
     rules: Rules = field(default_factory=Rules)
@@ -153,8 +156,7 @@ class DecayedRate:
     def price(self, demand: Demand, budget: Budget, now: float) -> float:
         if budget.adds is None:
             return NEVER
-        seconds = max(budget.seconds, 1.0)
-        return _price(demand, self.rules, self.rules.haste * budget.adds / seconds, now)
+        return _price(demand, self.rules, budget.adds, max(budget.seconds, 1.0), now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,18 +290,21 @@ def _level(gain: float) -> int:
     return min(int(math.log2(gain / LEVELS[0]) * 2 + 1e-9) + 1, len(LEVELS))
 
 
-def _price(demand: Demand, rules: Rules, affordable: float, now: float) -> float:
-    """The gain that no more than `affordable` users a second ask for at or above."""
+def _price(demand: Demand, rules: Rules, adds: int, seconds: float, now: float) -> float:
+    """The gain above which no more users ask for a place than there are adds for."""
     if demand.at == NEVER:
         return NEVER
+    age = max(now - demand.since, DAY)  # Less than a day says nothing about a day.
     mean_life = rules.demand_half_life_seconds / math.log(2)
-    seen = max(now - demand.since, DAY)  # Less than a day says nothing about a day.
-    window = mean_life * (1 - 2.0 ** (-seen / rules.demand_half_life_seconds))
-    left = affordable * window / 2.0 ** (-max(now - demand.at, 0.0) / rules.demand_half_life_seconds)
+    window = mean_life * (1 - 2.0 ** (-age / rules.demand_half_life_seconds))
+    window /= 2.0 ** (-max(now - demand.at, 0.0) / rules.demand_half_life_seconds)
+    if sum(demand.counts) * min(seconds, rules.foresight * age) <= adds * window:
+        return NEVER
+    left = rules.haste * adds / seconds * window
     for level in range(len(LEVELS), 0, -1):
         count = demand.counts[level]
         if count > left:
             # Part of this level can be afforded: its upper part.
             return LEVELS[level - 1] * 2.0 ** ((1 - left / count) / 2)
         left -= count
-    return NEVER if demand.counts[0] <= left else LEVELS[0]
+    return LEVELS[0]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from services.kernel.errors import Kind, ServiceError
 from services.voice.domain import SealedBlob, Voice
 
 
@@ -93,3 +94,91 @@ class Examiner(Protocol):
     """Looks into a recording. Raises a SampleRefused, or SampleQueueFull."""
 
     async def examine(self, recording: bytes) -> NormalisedSample: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVoice:
+    """A voice at a provider; without ids when it is not one of ours."""
+
+    engine_voice_id: str
+    name: str
+    user_id: str
+    attempt_id: str
+    made_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a provider sells us: places to keep voices in, and adds in one billing cycle."""
+
+    places: int
+    places_taken: int
+    # None when adds are not counted.
+    adds: int | None
+    adds_spent: int
+    renewed_at: datetime | None
+
+
+class Places(Protocol):
+    """The limited places for voices at a pooled provider.
+
+    Like `Provider`, raises ProviderBusy, ProviderUnavailable and ProviderRefusedUs: nothing has happened.
+    """
+
+    async def held(self) -> Sequence[HeldVoice]:
+        """All of them or an error, never a part."""
+
+    async def rename(self, engine_voice_id: str, name: str) -> None:
+        """Safe to repeat, but each may spend an add. Raises ProviderVoiceMissing and ProviderAddsSpent."""
+
+    async def allowance(self) -> Allowance: ...
+
+
+class ProviderUnavailable(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "VOICE_PROVIDER_UNAVAILABLE"
+    action = "Try again in a few seconds."
+    retry_after_seconds = 5
+
+
+class ProviderBusy(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "VOICE_PROVIDER_BUSY"
+    action = "Try again after the time in Retry-After."
+    retry_after_seconds = 5
+
+
+class ProviderRefusedUs(ServiceError):
+    """Our key, or what we asked for: asking again does not help, an operator must look."""
+
+    kind, reason = Kind.UPSTREAM, "VOICE_PROVIDER_REFUSED"
+    action = "Try again later; if it goes on, tell whoever runs this server."
+
+
+class ProviderPlacesTaken(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "VOICE_PLACES_TAKEN"
+    action = "Try again after the time in Retry-After, when another voice may have made room."
+    retry_after_seconds = 30
+
+
+class ProviderAddsSpent(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "VOICE_ADDS_SPENT"
+    action = "Try again when the provider's billing cycle turns."
+
+
+class ProviderVoiceMissing(ServiceError):
+    kind, reason = Kind.CONFLICT, "VOICE_CLONE_REQUIRED"
+    action = "Upload a voice sample, then perform again."
+
+
+class OutcomeUnknown(ServiceError):
+    """The provider was asked and the answer was lost: it may have happened, now or later."""
+
+    kind, reason = Kind.UPSTREAM, "VOICE_OUTCOME_UNKNOWN"
+    action = "Try again in a minute."
+
+
+class CloneOutcomeUnknown(OutcomeUnknown):
+    """There may be a voice with this attempt's id that nobody has the name of."""
+
+
+class DiscardOutcomeUnknown(OutcomeUnknown):
+    """The voice may still be there, and in its place."""

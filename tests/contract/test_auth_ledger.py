@@ -2,19 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from services.auth.domain.credits import Balance, Entry, State, period_of
+from services.auth.domain.credits import JUST_BEGUN, Adjustment, Balance, Entry, State, period_of
 from services.auth.domain.errors import CreditsExhausted, ReservationNotFound
-from services.auth.mongo import open_database
+from services.auth.mongo import Database, open_database
 from services.auth.mongo.ledger import MongoLedger
+from services.auth.usecases.statement import statement
 
 NOON = datetime(2026, 11, 10, 12, tzinfo=UTC)
 LASTS = timedelta(minutes=5)
@@ -22,15 +24,26 @@ LONG_AFTER = timedelta(hours=3)
 
 
 @pytest.fixture(scope="module")
-async def ledger(mongo_url: str) -> AsyncIterator[MongoLedger]:
-    async with open_database(mongo_url, f"auth_ledger_{uuid4().hex}", 32) as database:
-        yield database.ledger
+async def replicas(mongo_url: str) -> AsyncIterator[Sequence[Database]]:
+    """Two that share nothing but the store."""
+    name = f"auth_ledger_{uuid4().hex}"
+    async with open_database(mongo_url, name, 32) as one, open_database(mongo_url, name, 32) as two:
+        yield (one, two)
+
+
+@pytest.fixture(scope="module")
+def ledger(replicas: Sequence[Database]) -> MongoLedger:
+    return replicas[0].ledger
 
 
 def wanted(user_id: str, performance_id: str, credits: int, now: datetime = NOON) -> Entry:
     return Entry(
         performance_id, user_id, period_of(now), State.RESERVED, credits, 0, "local", now, now + LASTS
     )
+
+
+def given(user_id: str, adjustment_id: str, amount: int, now: datetime = NOON) -> Entry:
+    return Adjustment(adjustment_id, amount, "a reason").entry(user_id, now)
 
 
 async def spent(ledger: MongoLedger, user_id: str, now: datetime = NOON) -> tuple[int, int]:
@@ -165,31 +178,95 @@ async def test_a_performance_is_paid_by_the_month_it_began_in(ledger: MongoLedge
     await ledger.reserve(wanted(user, str(uuid4()), 30, AFTER), 30)
 
 
-async def test_replicas_that_disagree_about_the_month_reserve_once(ledger: MongoLedger) -> None:
+@pytest.mark.parametrize("began_at", [None, MIDNIGHT])
+async def test_replicas_that_disagree_about_the_month_reserve_once(
+    ledger: MongoLedger, began_at: datetime | None
+) -> None:
     for _ in range(10):
         user, performance = str(uuid4()), str(uuid4())
         moments = [random.choice((BEFORE, AFTER)) for _ in range(8)]
         entries = await asyncio.gather(
-            *(ledger.reserve(wanted(user, performance, 30, now), 100) for now in moments)
+            *(ledger.reserve(wanted(user, performance, 30, now), 100, began_at) for now in moments)
         )
         assert len({entry.period for entry in entries}) == 1
         held = [await spent(ledger, user, now) for now in (BEFORE, AFTER)]
         assert sorted(held) == [(0, 0), (0, 30)]
 
 
+@pytest.mark.parametrize("began_at", [None, MIDNIGHT])
 async def test_a_release_and_a_late_reservation_meet_across_the_turn_of_the_month(
-    ledger: MongoLedger,
+    ledger: MongoLedger, began_at: datetime | None
 ) -> None:
     for first, second in ((BEFORE, AFTER), (AFTER, BEFORE)):
         user, performance = str(uuid4()), str(uuid4())
         await ledger.release(user, performance, first)
-        assert (await ledger.reserve(wanted(user, performance, 9, second), 100)).state is State.RELEASED
+        late = await ledger.reserve(wanted(user, performance, 9, second), 100, began_at)
+        assert late.state is State.RELEASED
     for _ in range(10):
         user, performance = str(uuid4()), str(uuid4())
-        reserve = ledger.reserve(wanted(user, performance, 9, random.choice((BEFORE, AFTER))), 100)
+        entry = wanted(user, performance, 9, random.choice((BEFORE, AFTER)))
+        reserve = ledger.reserve(entry, 100, began_at)
         release = ledger.release(user, performance, random.choice((BEFORE, AFTER)))
         await asyncio.gather(reserve, release)
         assert [await spent(ledger, user, now) for now in (BEFORE, AFTER)] == [(0, 0), (0, 0)]
+
+
+async def test_a_month_that_gives_or_takes_credits_does_so_once(ledger: MongoLedger) -> None:
+    user, gift = str(uuid4()), str(uuid4())
+    await asyncio.gather(*(ledger.adjust(given(user, gift, 50), 100) for _ in range(10)))
+    assert (await ledger.balance(user, "2026-11")).adjusted == 50
+    await ledger.reserve(wanted(user, str(uuid4()), 150), 100)
+    with pytest.raises(CreditsExhausted):
+        await ledger.reserve(wanted(user, str(uuid4()), 1), 100)
+    with pytest.raises(CreditsExhausted):
+        await ledger.adjust(given(user, str(uuid4()), -1), 100)
+    # Archived, in another month, it is still known.
+    for later in (NOON + LONG_AFTER, NOON + timedelta(days=60)):
+        await ledger.sweep(later)
+        assert (await ledger.adjust(given(user, gift, 50, later), 100)).period == "2026-11"
+    assert await ledger.balance(user, "2027-01") == Balance("2027-01")
+
+
+async def test_reservations_and_withdrawals_at_once_never_overshoot(ledger: MongoLedger) -> None:
+    for _ in range(5):
+        user = str(uuid4())
+        await asyncio.gather(
+            *(ledger.reserve(wanted(user, str(uuid4()), 7), 100) for _ in range(20)),
+            *(ledger.adjust(given(user, str(uuid4()), -9), 100) for _ in range(10)),
+            return_exceptions=True,
+        )
+        balance = await ledger.balance(user, "2026-11")
+        # What is left is too little for either.
+        assert 0 <= balance.left(100) < 7
+        assert balance.reserved % 7 == balance.adjusted % 9 == 0
+
+
+async def test_credits_are_given_also_to_a_month_above_its_limit(ledger: MongoLedger) -> None:
+    user = str(uuid4())
+    await ledger.reserve(wanted(user, str(uuid4()), 90), 100)
+    await ledger.adjust(given(user, str(uuid4()), 5), 10)
+    assert (await ledger.balance(user, "2026-11")).left(10) == -75
+
+
+async def test_replicas_that_disagree_about_the_month_adjust_one_of_them(ledger: MongoLedger) -> None:
+    for _ in range(5):
+        user, gift = str(uuid4()), str(uuid4())
+        moments = [random.choice((BEFORE, AFTER)) for _ in range(8)]
+        entries = await asyncio.gather(*(ledger.adjust(given(user, gift, 5, now), 9) for now in moments))
+        assert len({entry.period for entry in entries}) == 1
+        months = [await ledger.balance(user, period_of(now)) for now in (BEFORE, AFTER)]
+        assert sorted(month.adjusted for month in months) == [0, 5]
+
+
+async def test_a_performance_that_began_long_ago_is_looked_for_everywhere(ledger: MongoLedger) -> None:
+    user, performance = str(uuid4()), str(uuid4())
+    await ledger.reserve(wanted(user, performance, 30), 100, NOON)
+    await ledger.settle(user, performance, 20, 100, NOON)
+    for later in (NOON + JUST_BEGUN, NOON + LONG_AFTER):
+        await ledger.sweep(later)
+        again = await ledger.reserve(wanted(user, performance, 30, later), 100, NOON)
+        assert (again.state, again.charged) == (State.SETTLED, 20)
+    assert await spent(ledger, user) == (20, 0)
 
 
 LIMIT = 100
@@ -202,6 +279,23 @@ class Model:
     states: dict[str, tuple[State, int, int]] = field(default_factory=dict)
     due: dict[str, datetime] = field(default_factory=dict)
     used: int = 0
+    adjustments: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def adjusted(self) -> int:
+        return sum(self.adjustments.values())
+
+    @property
+    def left(self) -> int:
+        return LIMIT + self.adjusted - self.used - self.reserved
+
+    @property
+    def statement(self) -> dict[str, tuple[State, int]]:
+        performances = {
+            performance: (state, held if state is State.RESERVED else charged)
+            for performance, (state, held, charged) in self.states.items()
+        }
+        return performances | {each: (State.ADJUSTED, -amount) for each, amount in self.adjustments.items()}
 
     @property
     def reserved(self) -> int:
@@ -209,7 +303,7 @@ class Model:
 
     def reserve(self, performance: str, credits: int, now: datetime) -> State | None:
         if performance not in self.states:
-            if self.used + self.reserved + credits > LIMIT:
+            if credits > self.left:
                 return None
             self.states[performance] = (State.RESERVED, credits, 0)
             self.due[performance] = now + LASTS
@@ -220,7 +314,7 @@ class Model:
             return None
         state, held, charged = self.states[performance]
         if state in {State.RESERVED, State.EXPIRED}:
-            room = held + max(0, LIMIT - self.used - self.reserved)
+            room = held + max(0, self.left)
             charged = cost if state is State.EXPIRED else min(cost, room)
             self.states[performance] = (State.SETTLED, held, charged)
             self.used += charged
@@ -231,48 +325,113 @@ class Model:
         if state in {State.RESERVED, State.EXPIRED}:
             self.states[performance] = (State.RELEASED, held, 0)
 
+    def adjust(self, adjustment: str, amount: int) -> int | None:
+        if adjustment not in self.adjustments:
+            if amount < 0 and self.left + amount < 0:
+                return None
+            self.adjustments[adjustment] = amount
+        return self.adjustments[adjustment]
+
     def sweep(self, now: datetime) -> None:
         for performance, (state, held, _) in self.states.items():
             if state is State.RESERVED and self.due[performance] <= now:
                 self.states[performance] = (State.EXPIRED, held, 0)
 
 
+MINUTES = st.sampled_from([1, 5, 20])
 STEPS = st.one_of(
     st.tuples(st.just("reserve"), st.integers(0, 4), st.integers(1, 60)),
     st.tuples(st.just("settle"), st.integers(0, 4), st.integers(1, 60)),
     st.tuples(st.just("release"), st.integers(0, 4), st.just(0)),
-    # Minutes: some expire reservations, some archive outcomes.
-    st.tuples(st.just("sweep"), st.just(0), st.sampled_from([1, 5, 20])),
+    st.tuples(st.just("adjust"), st.integers(0, 4), st.integers(-60, 60).filter(bool)),
+    # Some expire reservations, some archive outcomes.
+    st.tuples(st.just("sweep"), st.just(0), MINUTES),
+    # What is due stays where it is: nobody swept.
+    st.tuples(st.just("wait"), st.just(0), MINUTES),
+    # A process that remembers nothing takes over.
+    st.tuples(st.just("restart"), st.just(0), st.just(0)),
 )
 
 
+@dataclass
+class Life:
+    """The same steps for the ledger and the model; each says whether both agree."""
+
+    databases: Sequence[Database]
+    # Whether callers say when a performance began: the ledger may then look less.
+    told: bool
+    user: str = field(default_factory=lambda: str(uuid4()))
+    now: datetime = NOON
+    model: Model = field(default_factory=Model)
+    ids: Sequence[str] = field(default_factory=lambda: [str(uuid4()) for _ in range(5)])
+    restarts: int = 0
+
+    @property
+    def database(self) -> Database:
+        return self.databases[self.restarts % len(self.databases)]
+
+    @property
+    def ledger(self) -> MongoLedger:
+        return self.database.ledger
+
+    async def reserve(self, performance: str, credits: int) -> None:
+        expected = self.model.reserve(performance, credits, self.now)
+        began_at = NOON if self.told else None
+        try:
+            entry = await self.ledger.reserve(
+                wanted(self.user, performance, credits, self.now), LIMIT, began_at
+            )
+            assert entry.state is expected
+        except CreditsExhausted:
+            assert expected is None
+
+    async def settle(self, performance: str, cost: int) -> None:
+        expected = self.model.settle(performance, cost)
+        try:
+            entry = await self.ledger.settle(self.user, performance, cost, LIMIT, self.now)
+            assert entry.charged == expected
+        except ReservationNotFound:
+            assert expected is None
+
+    async def release(self, performance: str, _: int) -> None:
+        self.model.release(performance)
+        await self.ledger.release(self.user, performance, self.now)
+
+    async def adjust(self, adjustment: str, amount: int) -> None:
+        expected = self.model.adjust(adjustment, amount)
+        try:
+            entry = await self.ledger.adjust(given(self.user, adjustment, amount, self.now), LIMIT)
+            assert entry.adjusts == expected
+        except CreditsExhausted:
+            assert expected is None
+
+    async def sweep(self, _: str, minutes: int) -> None:
+        await self.wait(_, minutes)
+        self.model.sweep(self.now)
+        await self.ledger.sweep(self.now)
+
+    async def wait(self, _: str, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+
+    async def restart(self, _: str, __: int) -> None:
+        self.restarts += 1
+
+    async def agrees(self) -> None:
+        balance = await self.ledger.balance(self.user, period_of(self.now))
+        seen = (balance.used, balance.reserved, balance.adjusted)
+        assert seen == (self.model.used, self.model.reserved, self.model.adjusted)
+        said, _ = await statement(self.database.statement, self.user, "", 100, self.now)
+        assert {entry.shown_id: (entry.state, entry.credits) for entry in said} == self.model.statement
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(STEPS, max_size=14))
+@hypothesis.given(steps=st.lists(STEPS, max_size=16), told=st.booleans())
 async def test_any_order_of_calls_ends_as_in_the_model(
-    ledger: MongoLedger, steps: list[tuple[str, int, int]]
+    replicas: Sequence[Database], steps: list[tuple[str, int, int]], told: bool
 ) -> None:
-    user, now, model = str(uuid4()), NOON, Model()
-    performances = [str(uuid4()) for _ in range(5)]
+    life = Life(replicas, told)
+    adjustments = [str(uuid4()) for _ in range(5)]
     for step, which, amount in steps:
-        performance = performances[which]
-        if step == "reserve":
-            expected = model.reserve(performance, amount, now)
-            try:
-                entry = await ledger.reserve(wanted(user, performance, amount, now), LIMIT)
-                assert entry.state is expected
-            except CreditsExhausted:
-                assert expected is None
-        elif step == "settle":
-            charged = model.settle(performance, amount)
-            try:
-                assert (await ledger.settle(user, performance, amount, LIMIT, now)).charged == charged
-            except ReservationNotFound:
-                assert charged is None
-        elif step == "release":
-            model.release(performance)
-            await ledger.release(user, performance, now)
-        else:
-            now += timedelta(minutes=amount)
-            model.sweep(now)
-            await ledger.sweep(now)
-        assert await spent(ledger, user) == (model.used, model.reserved)
+        ids = adjustments if step == "adjust" else life.ids
+        await getattr(life, step)(ids[which], amount)
+        await life.agrees()

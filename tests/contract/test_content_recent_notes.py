@@ -24,6 +24,9 @@ class MemoryRecentNotes:
     async def remember(self, user_id: str, fingerprint: str) -> None:
         self._kept[user_id] = [fingerprint, *self._kept[user_id]][:KEPT]
 
+    async def forget(self, user_id: str) -> int:
+        return len(self._kept.pop(user_id, []))
+
 
 @pytest.fixture(params=["memory", "valkey"])
 async def recent(request: pytest.FixtureRequest, valkey_url: str) -> AsyncIterator[RecentNotes]:
@@ -68,3 +71,12 @@ async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
             await recent.of("u")
         with pytest.raises(RecentNotesUnavailable):
             await recent.remember("u", "a")
+
+
+async def test_forgetting_a_user_leaves_the_others(recent: RecentNotes) -> None:
+    user, other = str(uuid4()), str(uuid4())
+    for each in (user, user, other):
+        await recent.remember(each, f"a note {uuid4()}")
+    assert [await recent.forget(user), await recent.forget(user)] == [2, 0]
+    assert await recent.of(user) == frozenset()
+    assert len(await recent.of(other)) == 1

@@ -35,6 +35,10 @@ def environment(mongo_url: str, valkey_url: str, keys: Path, **changes: str) -> 
         "AUTH_VALKEY_URL": valkey_url,
         "AUTH_DATABASE": f"auth_{uuid4().hex}",
         "AUTH_KEY_FILE": str(key_file),
+        # Nobody is there: only erasing and exporting an account call other services.
+        "AUTH_VOICE_ADDRESS": "127.0.0.1:9",
+        "AUTH_PERFORM_ADDRESS": "127.0.0.1:9",
+        "AUTH_CONTENT_ADDRESS": "127.0.0.1:9",
         # Hashing at full cost has its own tests; here it would only be slow.
         "AUTH_ARGON2_MEMORY_KIB": "1024",
         "AUTH_ARGON2_TIME_COST": "1",

@@ -9,15 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.auth.domain.credits import (
+    JUST_BEGUN,
     MONTH_OVERLAP,
     OUTCOME_STAYS,
+    Adjustment,
     CostFactors,
     Entry,
     State,
     charge,
+    entry_id_of,
     period_before,
     period_of,
     periods_at,
+    periods_that_may_hold,
     turns_at,
 )
 from services.auth.factors import CostFactorsUnusable, read_factors
@@ -77,6 +81,34 @@ def test_the_month_is_that_of_utc() -> None:
 
 def test_marks_at_the_turn_of_the_month_outlive_it() -> None:
     assert OUTCOME_STAYS > 2 * MONTH_OVERLAP
+
+
+@given(MOMENTS, st.timedeltas(-MONTH_OVERLAP / 2, MONTH_OVERLAP / 2), st.timedeltas(timedelta(0), JUST_BEGUN))
+def test_what_began_just_now_is_in_a_month_that_is_settled_with(
+    began: datetime, skew: timedelta, age: timedelta
+) -> None:
+    """Another replica, whose clock differs, may have reserved it at any moment since it began."""
+    assert period_of(began + skew) in periods_at(began + age)
+    assert age + abs(skew) < OUTCOME_STAYS
+
+
+@given(MOMENTS)
+def test_a_reservation_is_looked_for_in_this_month_first_and_in_the_one_before(moment: datetime) -> None:
+    months = periods_that_may_hold(moment)
+    assert months[0] == period_of(moment)
+    assert {period_before(moment), *periods_at(moment)} == set(months)
+
+
+@given(st.integers(-1000, 1000).filter(bool), MOMENTS)
+def test_an_adjustment_is_an_entry_of_the_running_month(amount: int, now: datetime) -> None:
+    adjustment_id = "0b8b3f3e-5f0c-4f7e-9d3a-1f2e3d4c5b6a"
+    made = Adjustment(adjustment_id, amount, "a gift").entry("ana", now)
+    assert (made.adjusts, made.credits, made.held, made.final) == (amount, -amount, 0, True)
+    assert (made.shown_id, made.period) == (adjustment_id, period_of(now))
+    # No performance's id, not even one that was copied from it; no other user's adjustment.
+    assert made.entry_id != adjustment_id
+    assert made.filed != Adjustment(adjustment_id, amount, "a gift").entry("eva", now).filed
+    assert entry_id_of(made.filed) == made.entry_id
 
 
 def entry(state: State, reserved: int) -> Entry:

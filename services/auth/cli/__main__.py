@@ -2,36 +2,38 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from services.auth.cli import api_keys, audit, codes, credit, keys, roles, tokens, users
-from services.auth.cli.commands import Command, refuse
+from services.auth.cli import api_keys, audit, codes, credit, keys, migrate, roles, tokens, users
+from services.auth.cli.commands import refuse
 from services.auth.composition import build
 from services.auth.settings import Settings
 from services.auth.vault import KeyFileUnusable
 from services.kernel import logs
 from services.kernel.errors import ServiceError
 
-GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit)
+GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit, migrate)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = _parser().parse_args(arguments)
+def main() -> None:
     logs.configure("WARNING")
+    asyncio.run(run(sys.argv[1:]))
+
+
+async def run(arguments: Sequence[str]) -> None:
+    """One command. Raises SystemExit with one line about what went wrong."""
+    options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_run(options.command, options))
+        async with build(Settings()) as built:  # type: ignore[call-arg]
+            await options.command(built, options)
     except (ServiceError, KeyFileUnusable) as failure:
         refuse(str(failure))
     except ValidationError as failure:
         wrong = ", ".join(f"AUTH_{error['loc'][0]}".upper() for error in failure.errors())
         refuse(f"set these environment variables: {wrong}")
-
-
-async def _run(command: Command, options: argparse.Namespace) -> None:
-    async with build(Settings()) as built:  # type: ignore[call-arg]
-        await command(built, options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,9 @@ from services.auth.domain.preferences import Preferences
 
 ROLE_USER, ROLE_OPERATOR, ROLE_ADMIN = "user", "operator", "admin"
 
+# The last use is for the retention of unused accounts, which counts in days.
+SEEN_NOTED_EVERY = timedelta(days=1)
+
 CODE_LENGTH = 11
 # Unless their maker says otherwise.
 CODES_LAST = timedelta(days=365)
@@ -37,8 +40,13 @@ class User:
     disabled: bool = False
     # Sessions that began before this moment are over.
     signed_out_at: datetime | None = None
+    # The last sign-in, give or take a day.
+    seen_at: datetime | None = None
     activation_code: str | None = None
     preferences: Preferences = field(default_factory=Preferences)
+
+    def seen_is_news(self, now: datetime) -> bool:
+        return self.seen_at is None or now - self.seen_at >= SEEN_NOTED_EVERY
 
 
 @dataclass(frozen=True, slots=True)

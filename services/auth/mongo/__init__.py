@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 from pymongo import AsyncMongoClient
 
+from services.auth.mongo.aging import MongoAging
 from services.auth.mongo.api_keys import MongoApiKeys
 from services.auth.mongo.audit import MongoAudit
 from services.auth.mongo.codes import MongoCodes
 from services.auth.mongo.collection import Collection, Document
+from services.auth.mongo.erasures import MongoErasures
 from services.auth.mongo.keys import MongoKeys
 from services.auth.mongo.ledger import MongoLedger
+from services.auth.mongo.migrations import Migrations
 from services.auth.mongo.sessions import MongoSessions
 from services.auth.mongo.statement import MongoStatement
+from services.auth.mongo.traces import AccountTraces, AuditTraces, CreditTraces
 from services.auth.mongo.users import MongoUsers
 
 
@@ -28,6 +32,12 @@ class Database:
     statement: MongoStatement
     api_keys: MongoApiKeys
     audit: MongoAudit
+    erasures: MongoErasures
+    account_traces: AccountTraces
+    credit_traces: CreditTraces
+    audit_traces: AuditTraces
+    aging: MongoAging
+    migrations: Migrations
 
 
 @asynccontextmanager
@@ -57,6 +67,22 @@ async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Da
             MongoStatement(collection("credit_months"), collection("credit_entries")),
             MongoApiKeys(collection("api_keys")),
             MongoAudit(collection("audit_log")),
+            MongoErasures(collection("erasures")),
+            AccountTraces(
+                users=collection("users"),
+                codes=collection("activation_codes"),
+                sessions=collection("sessions"),
+                api_keys=collection("api_keys"),
+            ),
+            CreditTraces(months=collection("credit_months"), entries=collection("credit_entries")),
+            AuditTraces(collection("audit_log")),
+            MongoAging(
+                sessions=collection("sessions"),
+                audit_entries=collection("audit_log"),
+                credit_months=collection("credit_months"),
+                credit_entries=collection("credit_entries"),
+            ),
+            Migrations(collection("users"), collection("schema_migrations")),
         )
         await database.users.prepare()
         await database.codes.prepare()
@@ -64,4 +90,6 @@ async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Da
         await database.ledger.prepare()
         await database.api_keys.prepare()
         await database.audit.prepare()
+        await database.erasures.prepare()
+        await database.aging.prepare()
         yield database

@@ -1,5 +1,7 @@
 """The audit log. Entries can be added and read; nothing here changes or removes one."""
 
+from pymongo import IndexModel
+
 from services.auth.domain.audit import Actor, AuditEntry
 from services.auth.domain.paging import Place
 from services.auth.mongo.collection import Collection, Document
@@ -11,7 +13,11 @@ class MongoAudit:
         self._entries = entries
 
     async def prepare(self) -> None:
-        await self._entries.create_indexes(index_of("at", "newest_first"))
+        await self._entries.create_indexes(
+            index_of("at", "newest_first"),
+            IndexModel("subject", name="subject"),
+            IndexModel("actor", name="actor"),
+        )
 
     async def insert(self, entry: AuditEntry) -> None:
         await self._entries.insert(

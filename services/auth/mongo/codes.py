@@ -34,7 +34,9 @@ class MongoCodes:
 
     async def prepare(self) -> None:
         await self._codes.create_indexes(
-            index_of("made_at", "newest_first"), IndexModel("batch_id", name="batch", sparse=True)
+            index_of("made_at", "newest_first"),
+            IndexModel("batch_id", name="batch", sparse=True),
+            IndexModel("used_by", name="used_by", sparse=True),
         )
 
     async def add(self, codes: Sequence[ActivationCode], made_by: str, now: datetime) -> None:

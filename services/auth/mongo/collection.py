@@ -79,6 +79,11 @@ class Collection:
         async with self._turn():
             return (await self._collection.update_many(where, change)).matched_count
 
+    async def delete_all(self, where: Mapping[str, Any]) -> int:
+        """How many documents met the conditions; they are gone."""
+        async with self._turn():
+            return (await self._collection.delete_many(where)).deleted_count
+
     async def delete(self, where: Mapping[str, Any]) -> bool:
         """True when a document met the conditions; it is gone."""
         async with self._turn():

@@ -23,7 +23,7 @@ class MongoErasures:
         )
 
     async def add(self, erasure: Erasure) -> Erasure | None:
-        document = {
+        document: Document = {
             "_id": erasure.erasure_id,
             "reference": erasure.reference,
             "asked_by": erasure.asked_by.value,

@@ -36,7 +36,9 @@ class Months:
         self.archive = archive
 
     async def prepare(self) -> None:
-        await self.months.create_indexes(IndexModel("sweep_at", sparse=True, name="sweep"))
+        await self.months.create_indexes(
+            IndexModel("sweep_at", sparse=True, name="sweep"), IndexModel("user_id", name="user")
+        )
         await self.archive.create_indexes(
             IndexModel([("user_id", 1), ("at", DESCENDING), ("_id", DESCENDING)], name="statement"),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import IndexModel
@@ -17,6 +17,9 @@ from services.auth.mongo.collection import Collection, Document
 from services.auth.mongo.paging import index_of, later_than, order_of
 from services.kernel.caller import UserNotFound
 
+# The range is bounded on both sides: an open end would read documents without the field.
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
 
 class MongoUsers:
     def __init__(self, users: Collection) -> None:
@@ -28,6 +31,7 @@ class MongoUsers:
             IndexModel("email_key", unique=True, name="email"),
             IndexModel("activation_code", unique=True, sparse=True, name="code"),
             index_of("created_at", "newest_first"),
+            IndexModel("seen_at", name="seen"),
         )
 
     async def add(self, user: User) -> None:
@@ -59,6 +63,13 @@ class MongoUsers:
     async def made_by(self, code: str) -> User | None:
         found = await self._users.find_by("activation_code", code)
         return _user(found) if found else None
+
+    async def note_seen(self, user_id: str, moment: datetime) -> None:
+        await self._users.update({"_id": user_id}, {"$set": {"seen_at": moment}})
+
+    async def unseen(self, since: datetime, limit: int) -> list[User]:
+        found = await self._users.find({"seen_at": {"$gte": _LONG_AGO, "$lt": since}}, limit)
+        return [_user(each) for each in found]
 
     async def page(self, after: Place | None, limit: int) -> list[User]:
         found = await self._users.find(later_than("created_at", after), limit, sort=order_of("created_at"))
@@ -103,6 +114,7 @@ def _document(user: User) -> Document:
         "email_key": name_key(user.email),
         "password_hash": user.password_hash,
         "created_at": user.created_at,
+        "seen_at": user.seen_at or user.created_at,
         "roles": list(user.roles),
         "plan": user.plan,
         "monthly_limit": user.monthly_limit,
@@ -128,6 +140,7 @@ def _user(found: Document) -> User:
         monthly_limit=found["monthly_limit"],
         disabled=found["disabled"],
         signed_out_at=found.get("signed_out_at"),
+        seen_at=found.get("seen_at"),
         activation_code=found.get("activation_code"),
         preferences=Preferences(**{name: kept[name] for name in SETTINGS if name in kept}),
     )

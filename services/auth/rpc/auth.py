@@ -150,7 +150,8 @@ class AuthServicer(AuthServiceServicer):
     async def ReserveCredits(
         self, request: pb.ReserveCreditsRequest, context: Context
     ) -> pb.ReserveCreditsResponse:
-        spoken = Spoken(request.performance_id.lower(), request.max_characters, request.model)
+        began_at = moment_of(request.began_at) if request.HasField("began_at") else None
+        spoken = Spoken(request.performance_id.lower(), request.max_characters, request.model, began_at)
         entry, user = await self._ask.credits.reserve(request.user_id, spoken, self._clock())
         settings = pb.GetSettingsResponse(**asdict(user.preferences))
         return pb.ReserveCreditsResponse(reserved=entry.reserved, settings=settings)

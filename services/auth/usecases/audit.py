@@ -34,22 +34,25 @@ class AuditLog:
     @asynccontextmanager
     async def recorded(self, actor: Actor, change: Change, now: datetime) -> AsyncIterator[None]:
         """Without an entry there is no change; a change that fails gets a second entry that says so."""
-        entry_id = await self._write(actor, change, now)
+        entry_id = str(self._new_id())
+        await self._write(entry_id, actor, change, now)
         try:
             yield
         except Exception as failure:
             cause = failure.reason if isinstance(failure, ServiceError) else "INTERNAL"
-            detail = {"entry": entry_id, "cause": cause}
+            came_to_nothing = Change(
+                f"{change.action}_failed", change.subject, {"entry": entry_id, "cause": cause}
+            )
             # The first failure is what the caller must hear of.
             with suppress(StorageUnavailable):
-                await self._write(actor, Change(f"{change.action}_failed", change.subject, detail), now)
+                # Of one moment, but listed behind the entry it is about.
+                await self._write(f"{entry_id}-failed", actor, came_to_nothing, now)
             raise
 
-    async def _write(self, actor: Actor, change: Change, now: datetime) -> str:
-        entry = AuditEntry(str(self._new_id()), now, actor, change.action, change.subject, change.detail)
+    async def _write(self, entry_id: str, actor: Actor, change: Change, now: datetime) -> None:
+        entry = AuditEntry(entry_id, now, actor, change.action, change.subject, change.detail)
         await self._entries.insert(entry)
         log.info("audit_entry_written", entry_id=entry.entry_id, action=entry.action, actor=actor.name)
-        return entry.entry_id
 
     async def page(self, token: str, size: int) -> tuple[Sequence[AuditEntry], str]:
         """Raises PageTokenInvalid."""

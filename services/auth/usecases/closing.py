@@ -3,18 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from services.auth.domain.administration import administers
 from services.auth.domain.audit import Actor
 from services.auth.domain.erasure import AskedBy, Erasure
-from services.auth.domain.errors import CredentialsInvalid, LastAdmin, StorageUnavailable
-from services.auth.ports import Passwords, Users
+from services.auth.domain.errors import LastAdmin, StorageUnavailable
+from services.auth.ports import Users
 from services.auth.usecases.audit import AuditLog, Change
+from services.auth.usecases.credentials import Credentials
 from services.auth.usecases.erasure import Erasures
-from services.auth.usecases.slowdown import Slowdown
-
-log = structlog.get_logger()
 
 # Within the route's deadline, with one more call of a peer.
 _SECONDS = 6.0
@@ -31,12 +27,9 @@ class Asker:
 
 
 class Closings:
-    def __init__(
-        self, users: Users, passwords: Passwords, slowdown: Slowdown, audit: AuditLog, erasures: Erasures
-    ) -> None:
+    def __init__(self, users: Users, credentials: Credentials, audit: AuditLog, erasures: Erasures) -> None:
         self._users = users
-        self._passwords = passwords
-        self._slowdown = slowdown
+        self._credentials = credentials
         self._audit = audit
         self._erasures = erasures
 
@@ -46,26 +39,21 @@ class Closings:
         if known is not None and own:
             # There is no password left to compare with; the answer tells nothing but this.
             return known
-        await self._require_password(asker, now)
+        name = (await self._users.get(asker.actor.name)).username
+        await self._credentials.owner(name, asker.password, asker.address, now)
         if known is not None:
             return known
         await self._require_erasable(user_id)
-        if own:
-            erasure = await self._erasures.begin(user_id, AskedBy.USER, now, _SECONDS)
-        else:
-            async with self._audit.recorded(asker.actor, Change("account_erased", user_id, {}), now):
-                erasure = await self._erasures.begin(user_id, AskedBy.ADMINISTRATOR, now, _SECONDS)
+        erasure = await self._begin(asker.actor, user_id, now)
         if not erasure.closed:
             raise StorageUnavailable("The account could not be closed yet.")
         return erasure
 
-    async def _require_password(self, asker: Asker, now: datetime) -> None:
-        user = await self._users.get(asker.actor.name)
-        async with self._slowdown.attempt(user.username, asker.address, now):
-            verdict = await self._passwords.verify(asker.password, user.password_hash)
-            if not verdict.matches:
-                log.info("erasure_refused")
-                raise CredentialsInvalid("The password is wrong.")
+    async def _begin(self, actor: Actor, user_id: str, now: datetime) -> Erasure:
+        if actor.name == user_id:
+            return await self._erasures.begin(user_id, AskedBy.USER, now, _SECONDS)
+        async with self._audit.recorded(actor, Change("account_erased", user_id, {}), now):
+            return await self._erasures.begin(user_id, AskedBy.ADMINISTRATOR, now, _SECONDS)
 
     async def _require_erasable(self, user_id: str) -> None:
         user = await self._users.get(user_id)

@@ -53,6 +53,8 @@ class Spoken:
     performance_id: str
     characters: int
     model: str
+    # When its id was made, as far as that is known.
+    began_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class Credits:
             due=now + self._rules.reservation_lasts,
         )
         try:
-            entry = await self._ledger.reserve(wanted, self._rules.limit_of(user))
+            entry = await self._ledger.reserve(wanted, self._rules.limit_of(user), spoken.began_at)
         except CreditsExhausted:
             RESERVATIONS.labels("exhausted").inc()
             raise

@@ -60,6 +60,8 @@ class Logins:
         """Raises CredentialsInvalid, SignInSlowed."""
         user = await self._credentials.owner(name, password, client.address, now)
         session, token = await self.open_session(user, now, self._makers.lives.session, client.agent)
+        if user.seen_is_news(now):
+            await self._users.note_seen(user.user_id, now)
         LOGINS.inc()
         log.info("user_logged_in", login_user_id=user.user_id, session_id=session.session_id)
         return user, self._tokens(user, session, token, now)
