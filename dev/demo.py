@@ -119,7 +119,7 @@ async def _prepare(performer: Performer, options: argparse.Namespace, story: Sto
 async def _perform_all(performer: Performer, options: argparse.Namespace, story: Story) -> None:
     languages = [options.language] if options.language else list(VALUES)
     for language in languages:
-        value = options.value or VALUES.get(language, VALUES["en"])
+        value = VALUES.get(language, VALUES["en"]) if options.value is None else options.value
         spoken = LANGUAGES.get(language, language)
         for fan in (False, True):
             with story.stage(f"Perform in {spoken}, {'with' if fan else 'without'} the fan") as facts:
@@ -142,7 +142,7 @@ def _voice(source: str) -> str:
 
 async def _stream_one(performer: Performer, language: str, options: argparse.Namespace, story: Story) -> None:
     file = options.out / f"memo-{language}-streamed.mp3"
-    value = options.value or VALUES.get(language, VALUES["en"])
+    value = VALUES.get(language, VALUES["en"]) if options.value is None else options.value
     with story.stage("Perform once more, streamed as it is spoken") as facts:
         asked, first, audio = perf_counter(), 0.0, bytearray()
         async with performer.stream(value, options.routine, voice_language=language) as response:

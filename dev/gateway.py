@@ -16,7 +16,8 @@ from dev.services import SERVICES, Plan
 from gateway.render import render
 from gateway.settings import GatewaySettings, Limits
 
-_DRAIN_SECONDS = 5.0
+# Longer than a perform takes to be refused when its database is gone.
+_DRAIN_SECONDS = 12.0
 
 
 def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:

@@ -140,7 +140,8 @@ async def _administer(settings: Mapping[str, str], *arguments: str) -> str:
 
 def _lock(data: Path) -> int:
     """Held until closed, also by a crash: the operating system gives it back."""
-    data.mkdir(parents=True, exist_ok=True)
+    # Memos, tokens and the database: nobody else on the machine may read them.
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

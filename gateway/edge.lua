@@ -10,6 +10,7 @@ local SAME_KEY = "Try again; send the same Idempotency-Key to get the same resul
 -- gRPC's own failures, which carry no ApiError, by the status that the transcoder chose.
 local GRPC = {
   ["429"] = {413, "TOO_LARGE", "The request is larger than the service takes.", "Send a smaller request."},
+  ["501"] = {404, "ROUTE_NOT_FOUND", "There is no such route here.", "Check the path and the method; the paths begin with /v1."},
   ["499"] = {504, "DEADLINE_EXCEEDED", "The request was given up before it was answered.", SAME_KEY},
   ["503"] = {503, "SERVICE_UNAVAILABLE", "The service cannot be reached right now.", AGAIN},
   ["504"] = {504, "DEADLINE_EXCEEDED", "The request took too long.", SAME_KEY},

@@ -103,6 +103,13 @@ REPLIES = (
     ),
     Reply(404, "ROUTE_NOT_FOUND", MISS, LOOK),
     Reply(408, "DEADLINE_EXCEEDED", "The request took too long to arrive.", "Send it again.", answer=504),
+    Reply(
+        426,
+        "INVALID_REQUEST",
+        "HTTP/1.0 is not served.",
+        "Send the request with HTTP/1.1 or HTTP/2.",
+        answer=400,
+    ),
     Reply(413, "TOO_LARGE", "The body is larger than this route takes.", "Send a smaller body."),
     Reply(
         431,

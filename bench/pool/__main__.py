@@ -1,15 +1,16 @@
 """How many performances does a slot policy serve from the provider's clones, and for how many adds?
 
-    python -m bench.pool [--seeds 101 102 103 104] [--picture docs/pool.png]
+    python -m bench.pool [--seeds 201 202 203 204] [--picture docs/pool.png]
     python -m bench.pool --trace performs.csv       a CSV file with the columns time_s,user
     python -m bench.pool --million                  one million users: how long does the replay take?
 
 One JSON line for each plan, load and policy: the share of performances served, the adds spent, and the
 share divided by the two offline figures of bench/pool/bounds.py. The rules' defaults were chosen on
-seeds 1 to 4; judge them by others.
+seeds 1 to 20; judge them by others.
 """
 
 import argparse
+import gc
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ PLANS: Final = (
     (160, 290, (250, 800, 3200)),
     (660, 1040, (1000, 3300, 13000)),
 )
-TEST_SEEDS: Final = (101, 102, 103, 104)
+TEST_SEEDS: Final = (201, 202, 203, 204)
 
 
 def outcomes(load: Load, slots: int, adds: int) -> Iterator[Outcome]:
@@ -77,7 +78,9 @@ def million() -> None:
     began, computed = perf_counter(), process_time()
     load = synthetic(1_000_000, TEST_SEEDS[0])
     made = process_time() - computed
+    gc.disable()  # A million habits and no cycle among them: looking for one is a third of the time.
     outcome = replay(load, policy_named("decayed_rate"), 660, 1040)
+    gc.enable()
     report.line(
         bench="pool_million",
         performs=outcome.performs,

@@ -1,6 +1,7 @@
 """Performances to replay: made up from a seed, or read from a file."""
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 DAY: Final = 86400.0
 CYCLE_DAYS: Final = 30
+PIECE: Final = 1 << 16
 ZIPF: Final = 0.9
 # Performances come in sittings: a performer does the routine for several people of one evening.
 SITTING_PERFORMS: Final = 3.0
@@ -31,6 +33,12 @@ class Load:
     who: NDArray[np.int64]
     users: int
     seconds: float
+
+    def performs(self) -> Iterator[tuple[float, int]]:
+        """Moment and user, converted a piece at a time: as Python objects all would fill the memory."""
+        for at in range(0, len(self.times), PIECE):
+            piece = slice(at, at + PIECE)
+            yield from zip(self.times[piece].tolist(), self.who[piece].tolist(), strict=True)
 
 
 def synthetic(users: int, seed: int) -> Load:
@@ -68,7 +76,7 @@ def _lives(users: int, random: np.random.Generator) -> tuple[NDArray[np.float64]
 
 def _time_of_day(count: int, random: np.random.Generator) -> NDArray[np.float64]:
     edges = np.concatenate(([0], np.cumsum(HOURS / HOURS.sum())))
-    return np.interp(random.random(count), edges, np.arange(25) * 3600.0)
+    return np.asarray(np.interp(random.random(count), edges, np.arange(25) * 3600.0))
 
 
 def from_csv(path: Path) -> Load:

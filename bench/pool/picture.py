@@ -8,14 +8,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 BARS: Final = {
     "decayed_rate": "#1b6ca8",
-    "lru": "#c9c9c9",
-    "lfu": "#b3b3b3",
-    "sieve": "#9d9d9d",
-    "tinylfu": "#878787",
-    "lru_token_bucket": "#717171",
+    "lru": "#a0a0a0",
+    "lfu": "#949494",
+    "sieve": "#888888",
+    "tinylfu": "#7c7c7c",
+    "lru_token_bucket": "#707070",
 }
 COLUMNS: Final = 3
-WIDTH, HEIGHT, MARGIN, TOP = 420, 250, 24, 64
+WIDTH, HEIGHT, MARGIN, TOP = 420, 260, 24, 64
 INK, FAINT, LIMIT = "#222222", "#dddddd", "#c0392b"
 
 
@@ -51,14 +51,14 @@ def _panel(pen: ImageDraw.ImageDraw, panel: list[Row], left: int, top: int) -> N
     first = panel[0]
     title = f"{first.slots} places, {first.adds} adds, {first.users} users"
     pen.text((left + MARGIN, top), title, fill=INK, font=ImageFont.load_default(14))
-    floor, tall = top + HEIGHT - 44, HEIGHT - 84
+    floor, tall = top + HEIGHT - 58, HEIGHT - 90
     wide = (WIDTH - 2 * MARGIN) // len(panel)
     pen.line((left + MARGIN, floor, left + WIDTH - MARGIN, floor), fill=FAINT)
     for place, row in enumerate(panel):
         x = left + MARGIN + place * wide
         height = round(row.share * tall)
         pen.rectangle((x + 5, floor - height, x + wide - 5, floor), fill=BARS[row.policy])
-        pen.text((x + wide / 2, floor - height - 13), f"{row.share:.3f}", INK, small, anchor="ma")
+        pen.text((x + wide / 2, floor - 16), f"{row.share:.3f}", "white", small, anchor="ma")
         pen.text((x + wide / 2, floor + 4), row.policy.replace("_", "\n"), INK, small, anchor="ma")
     for x in range(left + MARGIN, left + WIDTH - MARGIN, 10):
         level = floor - round(first.static_best * tall)

@@ -11,6 +11,7 @@ from services.voice.policy import (
     Habit,
     Policy,
     Ruling,
+    Scarcity,
     asked,
     cloned,
     performed,
@@ -65,7 +66,8 @@ class Pool:
         place = None if victim is None else self.habits[victim]
         if now - before.last > self.policy.rules.sitting_seconds:
             self.demand = asked(self.demand, self.policy.gain(habit, place, now), self.policy.rules, now)
-        ruled = ruling(self.policy, habit, place, self.demand, Budget(adds, self.seconds - now), now)
+        scarcity = Scarcity(self.demand, Budget(adds, self.seconds - now), now)
+        ruled = ruling(self.policy, habit, place, scarcity)
         if ruled is not Ruling.ADMITTED:
             return Decision(ruled)
         self._exchange(victim, user, now)
@@ -100,8 +102,9 @@ class Pool:
 
 def replay(load: Load, policy: Policy, slots: int, adds: int | None) -> Outcome:
     pool = Pool(policy, slots, adds, load.seconds)
+    perform = pool.perform
     served = 0
-    for now, user in zip(load.times.tolist(), load.who.tolist(), strict=True):
-        decision = pool.perform(user, now)
+    for now, user in load.performs():
+        decision = perform(user, now)
         served += decision is None or decision.admitted
     return Outcome(policy.name, len(load.times), served, pool.clones)

@@ -22,7 +22,7 @@ class Rival(Protocol):
 
 
 class TokenBucket:
-    """LRU that may replace only as fast as adds accrue, a day's worth saved up; free places are filled at once."""
+    """LRU that replaces only as fast as adds accrue, and saves up a day's worth of them."""
 
     name = "lru_token_bucket"
 
@@ -146,6 +146,5 @@ RIVALS: Final = (Sieve, TinyLfu, TokenBucket)
 
 
 def replay_rival(load: Load, rival: Rival) -> Outcome:
-    pairs = zip(load.times.tolist(), load.who.tolist(), strict=True)
-    served = sum(rival.served(user, now) for now, user in pairs)
+    served = sum(rival.served(user, now) for now, user in load.performs())
     return Outcome(rival.name, len(load.times), served, rival.clones)

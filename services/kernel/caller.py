@@ -100,3 +100,11 @@ def owner(user_id: str) -> str:
     if who.is_admin:
         return user_id
     raise UserNotFound("There is no such user.")
+
+
+def self_only(user_id: str) -> str:
+    """The caller, for what not even an administrator may touch. Raises UserNotFound."""
+    who = caller()
+    if who.user_id and user_id in {"", "me", who.user_id}:
+        return who.user_id
+    raise UserNotFound("There is no such user.")

@@ -43,6 +43,7 @@ OUTCOMES = Counter(
 _CRASHED = Failure(500, "INTERNAL", "Something went wrong on our side.")
 _LEFT = "caller left"
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.01, 0.25
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +126,15 @@ class Performing:
         """A new take, or the earlier performance that has the outcome."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         while True:
-            holder = await self._performances.claim(self._new(request))
+            take = Take(request.performance_id, request.user_id)
+            take.order = request.order
+            try:
+                holder = await self._performances.claim(self._new(request))
+            except ServiceError as error:
+                # The claim may have been written all the same.
+                self._background.start(self._undo_later(take, State.FAILED, Failure.of(error)))
+                raise
             if holder is None:
-                take = Take(request.performance_id, request.user_id)
-                take.order = request.order
                 return take
             if self._expired(holder):
                 await self._performances.free_key(holder.performance_id)
@@ -205,15 +211,34 @@ class Performing:
             failure=failure.reason,
         )
         try:
-            ours = await self._performances.begin_undo(take.performance_id)
-            if not ours and await self._kept(take):
-                return
-            await saga.undo(self._story.until_kept, take)
-            if ours:
-                until = self._now() + self._patience.key
-                await self._performances.fail(take.performance_id, state, failure, until)
+            await self._undo_once(take, state, failure)
         except ServiceError as error:
-            _leave_to_sweeper(take, error)
+            log.warning(
+                "performance_undo_delayed", performance_id=str(take.performance_id), cause=error.reason
+            )
+            self._background.start(self._undo_later(take, state, failure))
+
+    async def _undo_once(self, take: Take, state: State, failure: Failure) -> None:
+        ours = await self._performances.begin_undo(take.performance_id)
+        if not ours and await self._kept(take):
+            return
+        await saga.undo(self._story.until_kept, take)
+        if ours:
+            until = self._now() + self._patience.key
+            await self._performances.fail(take.performance_id, state, failure, until)
+
+    async def _undo_later(self, take: Take, state: State, failure: Failure) -> None:
+        """A short stall of the database must not hold a key, or credits, until the sweeper comes."""
+        give_up = self._now() + self._patience.performance
+        pause = _FIRST_RETRY_SECONDS
+        while self._now() < give_up:
+            await asyncio.sleep(pause)
+            try:
+                await self._undo_once(take, state, failure)
+                return
+            except ServiceError:
+                pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+        log.warning("performance_left_to_sweeper", performance_id=str(take.performance_id))
 
     async def _kept(self, take: Take) -> bool:
         """Also when the answer to keeping it was lost."""

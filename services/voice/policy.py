@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 DAY: Final = 86400.0
 # Gains that demand is counted by: two levels an octave, from 1/64 to 256 performances a day.
-LEVELS: Final = tuple(2.0 ** (step / 2) for step in range(-12, 17))
+LEVELS: Final = tuple(math.exp2(step / 2) for step in range(-12, 17))
 NEVER: Final = -math.inf
 
 
@@ -67,6 +67,15 @@ class Demand:
     since: float = NEVER
 
 
+@dataclass(frozen=True, slots=True)
+class Scarcity:
+    """What there is and who wants it, as of `now`."""
+
+    demand: Demand
+    budget: Budget
+    now: float
+
+
 class Ruling(StrEnum):
     """Why a user gets a place, or does not."""
 
@@ -98,7 +107,7 @@ class Rules:
     cooldown_seconds: float = DAY / 2
     # Performances closer together than this belong to one sitting.
     sitting_seconds: float = 3600.0
-    # What a further performance of a sitting counts, when its first counts 1: it tells little about next week.
+    # What a further performance of a sitting counts, when its first counts 1: it says little of next week.
     further_share: float = 0.1
     half_life_seconds: float = 7 * DAY
     demand_half_life_seconds: float = 3 * DAY
@@ -106,7 +115,7 @@ class Rules:
     haste: float = 2.0
     # What was asked for in a time is expected for no more than this many times as long: a user who was
     # given a place asks no more, so demand falls while users are new.
-    foresight: float = 2.0
+    foresight: float = 1.5
 
     def __post_init__(self) -> None:
         for name in ("half_life_seconds", "demand_half_life_seconds", "haste", "foresight"):
@@ -119,8 +128,11 @@ class Rules:
 class Policy(Protocol):
     """An opinion on worth. What must hold whatever the opinion is in `decide`."""
 
-    name: str
-    rules: Rules
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rules(self) -> Rules: ...
 
     def worth(self, habit: Habit) -> float:
         """Who is worth least goes first. Changes only with the habit, so that an index can be kept by it."""
@@ -128,7 +140,7 @@ class Policy(Protocol):
     def gain(self, candidate: Habit, victim: Habit | None, now: float) -> float:
         """What the exchange is worth: performances a day, in the eyes of this policy."""
 
-    def price(self, demand: Demand, budget: Budget, now: float) -> float:
+    def price(self, scarcity: Scarcity) -> float:
         """The gain that an add must bring now; minus infinity when adds are not short."""
 
 
@@ -153,48 +165,40 @@ class DecayedRate:
         gained = rate(candidate, self.rules, now)
         return gained if victim is None else gained - rate(victim, self.rules, now)
 
-    def price(self, demand: Demand, budget: Budget, now: float) -> float:
-        if budget.adds is None:
-            return NEVER
-        return _price(demand, self.rules, budget.adds, max(budget.seconds, 1.0), now)
+    def price(self, scarcity: Scarcity) -> float:
+        return _price(scarcity, self.rules)
 
 
 @dataclass(frozen=True, slots=True)
-class LeastRecent:
-    """LRU: for comparison, and for plans that do not limit adds."""
+class Unpriced:
+    """Spends adds while there are any: for comparison, and for plans that do not limit them."""
 
-    rules: Rules = field(default_factory=Rules)
-    name: str = "lru"
+    name: str
+    rules: Rules
+    worth_of: Callable[[Habit], float]
 
     def worth(self, habit: Habit) -> float:
-        return habit.last
+        return self.worth_of(habit)
 
     def gain(self, candidate: Habit, victim: Habit | None, now: float) -> float:
         return 0.0
 
-    def price(self, demand: Demand, budget: Budget, now: float) -> float:
+    def price(self, scarcity: Scarcity) -> float:
         return NEVER
 
 
-@dataclass(frozen=True, slots=True)
-class LeastFrequent:
-    """LFU: for comparison. Counts every performance ever, so it is slow to forget who left."""
+def least_recent(rules: Rules) -> Policy:
+    """LRU."""
+    return Unpriced("lru", rules, lambda habit: habit.last)
 
-    rules: Rules = field(default_factory=Rules)
-    name: str = "lfu"
 
-    def worth(self, habit: Habit) -> float:
-        return float(habit.performs)
-
-    def gain(self, candidate: Habit, victim: Habit | None, now: float) -> float:
-        return 0.0
-
-    def price(self, demand: Demand, budget: Budget, now: float) -> float:
-        return NEVER
+def least_frequent(rules: Rules) -> Policy:
+    """LFU, which counts every performance ever and so is slow to forget who left."""
+    return Unpriced("lfu", rules, lambda habit: float(habit.performs))
 
 
 POLICIES: Final[Mapping[str, Callable[[Rules], Policy]]] = MappingProxyType(
-    {"decayed_rate": DecayedRate, "lru": LeastRecent, "lfu": LeastFrequent}
+    {"decayed_rate": DecayedRate, "lru": least_recent, "lfu": least_frequent}
 )
 
 
@@ -207,11 +211,10 @@ def policy_named(name: str, rules: Rules | None = None) -> Policy:
 
 def performed(habit: Habit, rules: Rules, now: float) -> Habit:
     """The habit after one more performance. A clock that went back is taken to have stood still."""
-    now = max(now, habit.last)
-    silence = now - habit.last
+    silence = max(now - habit.last, 0.0)
     counted = 1.0 if silence > rules.sitting_seconds else rules.further_share
-    kept = habit.recent * 2.0 ** (-silence / rules.half_life_seconds)
-    return Habit(habit.performs + 1, kept + counted, now, habit.cloned)
+    kept = habit.recent * math.exp2(-silence / rules.half_life_seconds)
+    return Habit(habit.performs + 1, kept + counted, max(now, habit.last), habit.cloned)
 
 
 def cloned(habit: Habit, now: float) -> Habit:
@@ -223,7 +226,7 @@ def rate(habit: Habit, rules: Rules, now: float) -> float:
     """Performances a day, of late: the decayed count over the mean life of a count."""
     if habit.recent <= 0:
         return 0.0
-    kept = habit.recent * 2.0 ** (-max(now - habit.last, 0.0) / rules.half_life_seconds)
+    kept = habit.recent * math.exp2(-max(now - habit.last, 0.0) / rules.half_life_seconds)
     return kept * math.log(2) * DAY / rules.half_life_seconds
 
 
@@ -232,7 +235,7 @@ def asked(demand: Demand, gain: float, rules: Rules, now: float) -> Demand:
     if demand.at == NEVER:
         demand = replace(demand, at=now, since=now)
     now = max(now, demand.at)
-    left = 2.0 ** (-(now - demand.at) / rules.demand_half_life_seconds)
+    left = math.exp2(-(now - demand.at) / rules.demand_half_life_seconds)
     counts = [count * left for count in demand.counts]
     counts[_level(gain)] += 1
     return Demand(tuple(counts), now, demand.since)
@@ -248,13 +251,12 @@ def protected(habit: Habit, rules: Rules, now: float) -> bool:
     return now - habit.last < rules.protect_seconds
 
 
-def ruling(
-    policy: Policy, candidate: Habit, victim: Habit | None, demand: Demand, budget: Budget, now: float
-) -> Ruling:
+def ruling(policy: Policy, candidate: Habit, victim: Habit | None, scarcity: Scarcity) -> Ruling:
     """Is the candidate worth an add, and the victim's place if there is one?"""
-    if budget.adds is not None and budget.adds <= 0:
+    adds, now = scarcity.budget.adds, scarcity.now
+    if adds is not None and adds <= 0:
         return Ruling.ADDS_SPENT
-    price = policy.price(demand, budget, now)
+    price = policy.price(scarcity)
     if price == NEVER:
         return Ruling.ADMITTED
     if now - candidate.cloned < policy.rules.cooldown_seconds:
@@ -265,22 +267,16 @@ def ruling(
 
 
 def decide(
-    policy: Policy,
-    candidate: Habit,
-    places: Iterable[Place],
-    capacity: int,
-    demand: Demand,
-    budget: Budget,
-    now: float,
+    policy: Policy, candidate: Habit, places: Iterable[Place], capacity: int, scarcity: Scarcity
 ) -> Decision:
     """Does a user without a place get one, and whose? `places` are all voices at the provider."""
     taken = list(places)
     if len(taken) < capacity:
-        return Decision(ruling(policy, candidate, None, demand, budget, now))
-    victim = victim_of(policy, taken, now)
+        return Decision(ruling(policy, candidate, None, scarcity))
+    victim = victim_of(policy, taken, scarcity.now)
     if victim is None:
         return Decision(Ruling.ALL_PLACES_HELD)
-    ruled = ruling(policy, candidate, victim.habit, demand, budget, now)
+    ruled = ruling(policy, candidate, victim.habit, scarcity)
     return Decision(ruled, victim.user_id if ruled is Ruling.ADMITTED else None)
 
 
@@ -290,21 +286,23 @@ def _level(gain: float) -> int:
     return min(int(math.log2(gain / LEVELS[0]) * 2 + 1e-9) + 1, len(LEVELS))
 
 
-def _price(demand: Demand, rules: Rules, adds: int, seconds: float, now: float) -> float:
+def _price(scarcity: Scarcity, rules: Rules) -> float:
     """The gain above which no more users ask for a place than there are adds for."""
-    if demand.at == NEVER:
+    demand, adds, now = scarcity.demand, scarcity.budget.adds, scarcity.now
+    if adds is None or demand.at == NEVER:
         return NEVER
+    seconds = max(scarcity.budget.seconds, 1.0)
     age = max(now - demand.since, DAY)  # Less than a day says nothing about a day.
     mean_life = rules.demand_half_life_seconds / math.log(2)
-    window = mean_life * (1 - 2.0 ** (-age / rules.demand_half_life_seconds))
-    window /= 2.0 ** (-max(now - demand.at, 0.0) / rules.demand_half_life_seconds)
-    if sum(demand.counts) * min(seconds, rules.foresight * age) <= adds * window:
+    window = mean_life * (1 - math.exp2(-age / rules.demand_half_life_seconds))
+    a_second = math.exp2(-max(now - demand.at, 0.0) / rules.demand_half_life_seconds) / window
+    if sum(demand.counts) * a_second * min(seconds, rules.foresight * age) <= adds:
         return NEVER
-    left = rules.haste * adds / seconds * window
+    left = rules.haste * adds / seconds / a_second
     for level in range(len(LEVELS), 0, -1):
         count = demand.counts[level]
         if count > left:
             # Part of this level can be afforded: its upper part.
-            return LEVELS[level - 1] * 2.0 ** ((1 - left / count) / 2)
+            return LEVELS[level - 1] * math.exp2((1 - left / count) / 2)
         left -= count
     return LEVELS[0]

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
-from services.kernel.caller import caller, owner
+from services.kernel.caller import caller, owner, self_only
 from services.voice.domain import Outcome, Voice
 from services.voice.erasing import Erasing
 from services.voice.ports import Blobs, Voices
@@ -33,12 +33,12 @@ class VoiceServicer(VoiceServiceServicer):
 
     async def UploadVoice(self, request: pb.UploadVoiceRequest, _: Any) -> pb.UploadVoiceResponse:
         undo = partial(from_json, request.audio_base64, request.mime_type, request.duration_seconds)
-        outcome = await self._uploading.upload(owner(request.user_id), undo, request.consent, _client())
+        outcome = await self._uploading.upload(self_only(request.user_id), undo, request.consent, _client())
         return pb.UploadVoiceResponse(**_fields(outcome))
 
     async def UploadVoiceFile(self, request: pb.UploadVoiceFileRequest, _: Any) -> pb.UploadVoiceFileResponse:
         undo = partial(from_body, request.file.content_type, request.file.data)
-        outcome = await self._uploading.upload(owner(request.user_id), undo, request.consent, _client())
+        outcome = await self._uploading.upload(self_only(request.user_id), undo, request.consent, _client())
         return pb.UploadVoiceFileResponse(**_fields(outcome))
 
     async def GetVoiceMeta(self, request: pb.GetVoiceMetaRequest, _: Any) -> pb.GetVoiceMetaResponse:
@@ -54,7 +54,7 @@ class VoiceServicer(VoiceServiceServicer):
         )
 
     async def GetVoiceSource(self, request: pb.GetVoiceSourceRequest, _: Any) -> pb.GetVoiceSourceResponse:
-        sample, clone, mp3 = await read_sample(self._voices, self._blobs, owner(request.user_id))
+        sample, clone, mp3 = await read_sample(self._voices, self._blobs, self_only(request.user_id))
         return pb.GetVoiceSourceResponse(
             voice_clone_id=clone.clone_id if clone else None,
             hash=sample.hash,
@@ -66,7 +66,7 @@ class VoiceServicer(VoiceServiceServicer):
     async def GetVoiceSourceAudio(
         self, request: pb.GetVoiceSourceAudioRequest, _: Any
     ) -> pb.GetVoiceSourceAudioResponse:
-        _, _, mp3 = await read_sample(self._voices, self._blobs, owner(request.user_id))
+        _, _, mp3 = await read_sample(self._voices, self._blobs, self_only(request.user_id))
         return pb.GetVoiceSourceAudioResponse(body=HttpBody(content_type=_MP3, data=mp3))
 
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, _: Any) -> pb.DeleteVoiceResponse:

@@ -65,7 +65,7 @@ async def server() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 async def simulator(server: Simulator) -> Simulator:
     # Who is never answered is hung up on soon; two tests wait longer, to give up by themselves.
     await server.reset(
@@ -88,17 +88,9 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture
-async def provider(simulator: Simulator, key_file: Path) -> AsyncIterator[ElevenLabsProvider]:
-    async with open_elevenlabs(simulator.url, key_file) as provider:
-        yield provider
-
-
-@pytest.fixture
-async def impatient(simulator: Simulator, key_file: Path) -> AsyncIterator[ElevenLabsProvider]:
-    async with open_elevenlabs(
-        simulator.url, key_file, seconds=IMPATIENT, clone_seconds=IMPATIENT
-    ) as provider:
+@pytest.fixture(scope="module")
+async def provider(server: Simulator, key_file: Path) -> AsyncIterator[ElevenLabsProvider]:
+    async with open_elevenlabs(server.url, key_file) as provider:
         yield provider
 
 
@@ -240,13 +232,14 @@ async def test_a_discard_that_is_never_answered_is_unknown(
 
 
 async def test_a_silent_provider_is_given_up_on_in_time(
-    impatient: ElevenLabsProvider, provider: ElevenLabsProvider, simulator: Simulator
+    provider: ElevenLabsProvider, simulator: Simulator, key_file: Path
 ) -> None:
     await simulator.reset(hang_seconds=60.0)
     voice_id = await clone(provider)
     await simulator.ask_for("add", Fault.TIMEOUT_AFTER)
     await simulator.ask_for("delete", *[Fault.TIMEOUT_BEFORE] * 3)
-    async with asyncio.timeout(20):
+    short: dict[str, Any] = {"seconds": IMPATIENT, "clone_seconds": IMPATIENT}
+    async with asyncio.timeout(20), open_elevenlabs(simulator.url, key_file, **short) as impatient:
         with pytest.raises(CloneOutcomeUnknown):
             await clone(impatient)
         with pytest.raises(DiscardOutcomeUnknown):
@@ -291,14 +284,17 @@ async def test_a_refused_key_is_for_an_operator_and_never_logged(
     assert KEY not in str(logs)
 
 
-@pytest.mark.parametrize("content", ["", " \n", "two\nlines", "schlüssel"])
-async def test_a_file_without_a_key_is_named_and_not_shown(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", [None, "", " \n", "two\nlines", "schlüssel"])
+async def test_a_file_without_a_key_is_named_and_not_shown(tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "key"
-    file.write_text(content)
+    if content is not None:
+        file.write_text(content)
     with pytest.raises(ValueError, match=str(file)) as failure:
         async with open_elevenlabs("http://127.0.0.1:1", file):
             pass
-    assert not content.strip() or content not in str(failure.value)
+    assert not (content or "").strip() or str(content) not in str(failure.value)
+    with pytest.raises(ValueError, match=str(file)):
+        ElevenLabsEngine(settings("http://127.0.0.1:1", file))
 
 
 async def test_whatever_a_seed_brings_adds_are_told_apart(
@@ -323,10 +319,12 @@ async def test_whatever_a_seed_brings_adds_are_told_apart(
     assert unknown - there
 
 
-def test_the_adapter_fits_both_ports() -> None:
-    provider: Provider = ElevenLabsProvider.__new__(ElevenLabsProvider)
-    places: Places = ElevenLabsProvider.__new__(ElevenLabsProvider)
-    assert (provider.pooled, provider.voice_source, provider) != (False, "", places)
+async def test_what_a_clone_is_of_is_told(provider: ElevenLabsProvider) -> None:
+    cloning: Provider = provider
+    places: Places = provider
+    assert (cloning.name, cloning.engine) == ("elevenlabs", ElevenLabsEngine.name)
+    assert (cloning.voice_source, cloning.pooled) == ("provider_voice_id", True)
+    assert (await places.allowance()).places_taken == 0
 
 
 # --- speech
@@ -336,16 +334,16 @@ def settings(url: str, key_file: Path, **changes: Any) -> ElevenLabsSettings:
     return ElevenLabsSettings(base_url=HttpUrl(url), api_key_file=key_file, **changes)
 
 
-@pytest.fixture
-async def engine(simulator: Simulator, key_file: Path) -> AsyncIterator[Engine]:
-    made = ElevenLabsEngine(settings(simulator.url, key_file))
+@pytest.fixture(scope="module")
+async def engine(server: Simulator, key_file: Path) -> AsyncIterator[Engine]:
+    made = ElevenLabsEngine(settings(server.url, key_file))
     await made.start()
     yield made
     await made.close()
 
 
 @pytest.fixture
-async def voice(provider: ElevenLabsProvider) -> EnrolledVoice:
+async def voice(provider: ElevenLabsProvider, simulator: Simulator) -> EnrolledVoice:
     return EnrolledVoice(await clone(provider))
 
 

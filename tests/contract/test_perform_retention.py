@@ -28,7 +28,16 @@ class Kept:
     blobs: StoredBlobs
 
     async def retire(self, patience: Patience = KEPT_30_DAYS) -> int:
-        ports = Ports(*cast(Any, [None] * 4), self.blobs, self.journal, self.journal)
+        nobody = cast(Any, None)
+        ports = Ports(
+            nobody,
+            nobody,
+            nobody,
+            nobody,
+            blobs=self.blobs,
+            performances=self.journal,
+            recordings=self.journal,
+        )
         return await Archive(ports, patience, lambda: NOW).retire()
 
     async def recorded(self, user_id: str, days_ago: float, *, settled: bool = True) -> UUID:

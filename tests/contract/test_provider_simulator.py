@@ -26,7 +26,7 @@ from dev.simulator.serving import running, spec
 from services.synthesis.engines.tone import heard_hz
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = {"latency": 0.0, "hang_seconds": 20.0}
+AT_ONCE: dict[str, Any] = {"latency": 0.0, "hang_seconds": 20.0}
 DEFAULTS = {
     **AT_ONCE,
     "plan": "creator",
@@ -46,27 +46,27 @@ async def server() -> AsyncIterator[Simulator]:
         yield simulator
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 async def simulator(server: Simulator) -> Simulator:
     await server.reset(**DEFAULTS, **LIMITS, requests_per_second=100_000)
     return server
 
 
-@pytest.fixture
-async def http(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=simulator.url, headers={"xi-api-key": "k"}, timeout=10) as client:
+@pytest.fixture(scope="module")
+async def http(server: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, headers={"xi-api-key": "k"}, timeout=10) as client:
         yield client
 
 
-@pytest.fixture
-async def vendor(simulator: Simulator) -> AsyncIterator[AsyncElevenLabs]:
+@pytest.fixture(scope="module")
+async def vendor(server: Simulator) -> AsyncIterator[AsyncElevenLabs]:
     async with httpx.AsyncClient(timeout=10) as client:
-        yield AsyncElevenLabs(base_url=simulator.url, api_key="k", httpx_client=client)
+        yield AsyncElevenLabs(base_url=server.url, api_key="k", httpx_client=client)
 
 
 async def made(vendor: AsyncElevenLabs, name: str = "anna", **labels: str) -> str:
     voice = await vendor.voices.ivc.create(name=name, files=[b"speech of " + name.encode()], labels=labels)
-    return voice.voice_id
+    return str(voice.voice_id)
 
 
 def heard(mp3: bytes) -> float:
@@ -313,7 +313,7 @@ async def test_too_many_requests_in_a_second_are_turned_away(
     assert {answer.json()["detail"]["status"] for answer in busy} == {"system_busy"}
 
 
-ADD = {"data": {"name": "anna"}, "files": {"files": ("a.mp3", b"speech", "audio/mpeg")}}
+ADD: dict[str, Any] = {"data": {"name": "anna"}, "files": {"files": ("a.mp3", b"speech", "audio/mpeg")}}
 
 
 @pytest.mark.parametrize(

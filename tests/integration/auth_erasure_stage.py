@@ -116,19 +116,22 @@ async def _replica(variables: dict[str, str]) -> AsyncIterator[tuple[Everywhere,
 
 
 @asynccontextmanager
-async def open_stage(mongo_url: str, valkey_url: str, folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(mongo_url: str, valkey_url: str, folder: Path, **changes: str) -> AsyncIterator[Stage]:
     async with elsewhere() as away:
         variables = environment(
             mongo_url,
             valkey_url,
             folder,
-            # The tests sweep, with their own clock.
-            AUTH_SWEEP_SECONDS="200",
-            AUTH_PEER_SECONDS="2",
-            AUTH_AUDIT_RETENTION_DAYS="400",
-            AUTH_CREDIT_RETENTION_DAYS="400",
-            AUTH_UNUSED_ACCOUNT_DAYS="365",
-            **away.environment,
+            **{
+                # The tests sweep, with their own clock.
+                "AUTH_SWEEP_SECONDS": "200",
+                "AUTH_PEER_SECONDS": "2",
+                "AUTH_AUDIT_RETENTION_DAYS": "400",
+                "AUTH_CREDIT_RETENTION_DAYS": "400",
+                "AUTH_UNUSED_ACCOUNT_DAYS": "365",
+                **away.environment,
+                **changes,
+            },
         )
         async with serving(variables) as auth, _replica(variables) as replica:
             yield Stage(auth, away, variables, *replica)

@@ -143,6 +143,20 @@ async def test_what_is_away_is_erased_when_it_is_back(stage: Stage) -> None:
     assert user.user_id not in "".join(await stage.documents())
 
 
+async def test_the_service_itself_goes_on_when_a_peer_is_back(
+    mongo_url: str, valkey_url: str, tmp_path: Path
+) -> None:
+    often = {"AUTH_SWEEP_SECONDS": "0.1", "AUTH_ERASURE_RETRY_SECONDS": "0.1"}
+    async with open_stage(mongo_url, valkey_url, tmp_path, **often) as stage:
+        user = await stage.lived()
+        await stage.away.stop("perform")
+        assert (await stage.erase(user)).state == "pending"
+        await stage.away.start("perform")
+        async with asyncio.timeout(20):
+            while (await stage.erase(user)).state == "pending":
+                continue
+
+
 async def test_an_upload_under_way_is_waited_for(stage: Stage) -> None:
     user, stage.away.voices.uploading = await new_user(stage.auth), 1
     erasure = await stage.erase(user)

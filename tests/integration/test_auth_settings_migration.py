@@ -108,7 +108,7 @@ async def test_users_of_this_release_are_not_touched(database: Database, users: 
     assert await users.find().sort("_id").to_list() == sorted(documents, key=lambda each: str(each["_id"]))
 
 
-CASES = (
+CASES: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
     (user({"stability": 0.5}), {"voice_stability": 50}),
     (user({"stability": 0.5, "voice_stability": 1}), {"voice_stability": 1}),
     (user({"stability": 0.5, "voice_stability": 0.25}), {"voice_stability": 50}),

@@ -169,14 +169,6 @@ async def test_a_request_that_breaks_the_contract_is_refused_by_the_field_s_name
     assert error.message.startswith("engine")
 
 
-async def test_a_rule_over_the_whole_request_is_told_as_well(synthesis: Any) -> None:
-    odd = pb.EnrolVoiceRequest(engine="tone", pcm=bytes(32_001), sample_rate=16_000)
-    error, _ = api_error(await failed(synthesis.EnrolVoice(odd, timeout=5)))
-    assert error is not None
-    assert error.error == "INVALID_REQUEST"
-    assert error.message.startswith("The request must")
-
-
 async def test_a_call_ends_at_its_deadline_and_so_does_the_work(synthesis: Any, actor: Actor) -> None:
     failure = await failed(synthesis.EnrolVoice(enrol("wait"), timeout=0.1))
     assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from pymongo import AsyncMongoClient
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from services.kernel.errors import Kind, ServiceError
+from services.perform.filing import place
 from tests.integration.perform_stage import TEXT, Peers, Stage, order, performing, played, refusal
 
 Documents = Any
@@ -145,10 +147,9 @@ async def test_an_export_shows_every_recording_without_the_audio(stage: Stage, d
     made = await stage.perform()
     await stage.perform(f"user-{uuid4()}")
     (one,) = [each async for each in documents.find({"user_id": stage.user_id})]
-    copies = [
-        {**one, "_id": uuid4(), "key": f"key-{n}", "place": one["place"][:-3] + f"{n:03d}"}
-        for n in range(120)
-    ]
+    made_at = one["recording"]["created_at"].replace(tzinfo=UTC)
+    ids = [uuid4() for _ in range(120)]
+    copies = [{**one, "_id": each, "key": str(each), "place": place(made_at, each)} for each in ids]
     await documents.insert_many(copies)
     first = await stage.stub.ExportUser(pb.ExportUserRequest(user_id=stage.user_id), timeout=20)
     assert len(first.recordings) == 100

@@ -71,6 +71,15 @@ def blobs(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "blobs").rglob("*.mp3"))
 
 
+async def outcome(call: Any) -> str:
+    """The text of the memo, or the reason why there is none."""
+    try:
+        return str((await call).text)
+    except grpc.aio.AioRpcError as failure:
+        error, _ = api_error(failure)
+        return error.error if error else failure.code().name
+
+
 async def heard(messages: Any) -> bytes:
     return b"".join([message.body.data async for message in messages])
 
@@ -144,6 +153,19 @@ async def test_a_failure_at_any_step_is_told_and_leaves_nothing(
     assert not (await stage.recordings()).recordings
     stage.peers.fail.clear()
     assert (await stage.perform(idempotency_key="k")).text == TEXT
+
+
+async def test_an_undo_that_failed_is_repeated_long_before_the_sweeper_comes(stage: Stage) -> None:
+    stage.peers.fail = {"compose": Refused("No."), "give back": Broken("Away.")}
+    assert await refusal(stage.perform(idempotency_key="k")) == (402, "CREDITS_EXHAUSTED")
+    stage.peers.fail.clear()
+    tries = stage.peers.calls.count("give back")
+    await stage.peers.until(lambda: stage.peers.calls.count("give back") > tries)
+    async with asyncio.timeout(10):
+        while (told := await outcome(stage.perform(idempotency_key="k"))) != TEXT:
+            # A twin that came before the first outcome was written down hears that outcome.
+            assert told == "CREDITS_EXHAUSTED"
+    assert not stage.peers.reserved
 
 
 async def test_nothing_is_composed_without_credits_and_a_voice(stage: Stage) -> None:

@@ -23,10 +23,10 @@ async def stage(
         yield opened
 
 
-async def upload(stage: Stage, speaker: int = 0, **changes: str) -> tuple[str, pb.UploadVoiceResponse]:
+async def upload(stage: Stage, speaker: int = 0, consent: str = "") -> tuple[str, pb.UploadVoiceResponse]:
     me = signed_in()
     audio = base64.b64encode(samples.speech(speaker)).decode()
-    request = pb.UploadVoiceRequest(user_id="me", audio_base64=audio, **changes)
+    request = pb.UploadVoiceRequest(user_id="me", audio_base64=audio, consent=consent)
     return user_of(me), await stage.voice.UploadVoice(request, **me)
 
 

@@ -48,6 +48,9 @@ class ForgetfulNotes:
     async def remember(self, user_id: str, fingerprint: str) -> None:
         raise RecentNotesUnavailable("gone")
 
+    async def forget(self, user_id: str) -> int:
+        raise RecentNotesUnavailable("Away.")
+
 
 def writing(models: Sequence[ScriptedModel]) -> Writing:
     return Writing(models, LEXICON, MemoryRecentNotes())

@@ -153,8 +153,8 @@ def _first_day(moment: datetime) -> datetime:
 
 
 def periods_that_may_hold(now: datetime) -> tuple[str, ...]:
-    """The months in which a performance of these days may still be kept, likeliest first."""
-    return tuple(dict.fromkeys((period_of(now), *periods_at(now), period_before(now))))
+    """The months in which a performance of these days may still be kept."""
+    return tuple(dict.fromkeys((*periods_at(now), period_before(now))))
 
 
 def periods_at(moment: datetime) -> tuple[str, ...]:

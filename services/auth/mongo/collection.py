@@ -49,10 +49,14 @@ class Collection:
             return await self._collection.find_one({key: value})
 
     async def find(
-        self, where: Mapping[str, Any], limit: int, sort: Sequence[tuple[str, int]] = ()
+        self,
+        where: Mapping[str, Any],
+        limit: int,
+        sort: Sequence[tuple[str, int]] = (),
+        fields: Sequence[str] = (),
     ) -> list[Document]:
         async with self._turn():
-            cursor = self._collection.find(where, limit=limit, sort=list(sort) or None)
+            cursor = self._collection.find(where, list(fields) or None, limit=limit, sort=list(sort) or None)
             return await cursor.to_list()
 
     async def insert(self, *documents: Document) -> None:

@@ -5,7 +5,7 @@ limit bounds), `adjusted` (what they gave), and the entries of performances that
 ended a few minutes ago. Counters and entry change in the same update, so a crash cannot part them.
 """
 
-import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -52,12 +52,8 @@ class Months:
 
     async def find(self, user_id: str, entry_id: str, now: datetime) -> Entry | None:
         """A reservation lives for less than a month, so it is in one of these months or archived."""
-        current, *others = periods_that_may_hold(now)
-        kept = [await self.kept(user_id, current, entry_id)]
-        if kept[0] is None or kept[0]["state"] == MOVED:
-            kept = await asyncio.gather(*(self.kept(user_id, period, entry_id) for period in others))
-        for entry in kept:
-            if entry is not None and entry["state"] != MOVED:
+        for entry in await self._kept(user_id, periods_that_may_hold(now), entry_id):
+            if entry["state"] != MOVED:
                 return entry_of(entry_id, entry)
         archived = await self.archive.find_one(filed_under(user_id, entry_id))
         if archived is None or archived["user_id"] != user_id:
@@ -65,10 +61,19 @@ class Months:
         return entry_of(entry_id, archived)
 
     async def kept(self, user_id: str, period: str, entry_id: str) -> Document | None:
-        month = await self.months.find_one(month_id(user_id, period), path_of(entry_id))
-        if month is None or entry_id not in month.get("entries", {}):
-            return None
-        return {**month["entries"][entry_id], "user_id": user_id, "period": period}
+        found = await self._kept(user_id, [period], entry_id)
+        return found[0] if found else None
+
+    async def _kept(self, user_id: str, periods: Sequence[str], entry_id: str) -> list[Document]:
+        ids = [month_id(user_id, period) for period in periods]
+        months = await self.months.find(
+            {"_id": {"$in": ids}}, len(ids), fields=("user_id", "period", path_of(entry_id))
+        )
+        return [
+            {**month["entries"][entry_id], "user_id": month["user_id"], "period": month["period"]}
+            for month in months
+            if entry_id in month.get("entries", {})
+        ]
 
     async def begin(self, user_id: str, period: str) -> bool:
         """False when the month had begun."""

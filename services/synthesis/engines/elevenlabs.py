@@ -205,7 +205,10 @@ def _voice_settings(delivery: Delivery) -> dict[str, float | bool]:
 
 
 def _key(file: Path) -> str:
-    key = file.read_text(encoding="utf-8").strip()
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     if not key or not key.isascii() or not key.isprintable():
         raise ValueError(f"{file} does not hold an API key")
     return key

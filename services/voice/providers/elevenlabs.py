@@ -185,7 +185,10 @@ async def open_elevenlabs(
 
 
 def _key(file: Path) -> str:
-    key = file.read_text(encoding="utf-8").strip()
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
     if not key or not key.isascii() or not key.isprintable():
         raise ValueError(f"{file} does not hold an API key")
     return key

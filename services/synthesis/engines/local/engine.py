@@ -67,7 +67,7 @@ class LocalEngine:
     async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
         language = _spoken_language(utterance.language)
         if not voice.profile:
-            raise VoiceNotEnrolled("the voice has no profile")
+            raise VoiceNotEnrolled("This voice has to be learnt again.")
         self._admit()
         ahead: asyncio.Task[bytes] | None = None
         spoken = False
@@ -89,7 +89,7 @@ class LocalEngine:
                 with suppress(asyncio.CancelledError, Exception):
                     await ahead
         if not spoken:
-            raise LanguageNotSpoken(f"the text holds nothing that can be said in {language!r}")
+            raise LanguageNotSpoken(f"The text holds nothing that can be said in {language!r}.")
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -99,9 +99,9 @@ class LocalEngine:
     def _admit(self) -> None:
         """Only for what starts a request: a text that was begun is also finished."""
         if self._pool is None:
-            raise EngineUnavailable("the local speech engine is not running")
+            raise EngineUnavailable("The voice cannot speak right now.")
         if self._wanted >= self._queue_limit:
-            raise EngineOverloaded("the local speech engine has all the work it can take")
+            raise EngineOverloaded("Too many memos are being spoken right now.")
 
     def _in_turn(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Task[T]:
         self._wanted += 1
@@ -120,12 +120,12 @@ class LocalEngine:
     async def _submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         pool = self._pool
         if pool is None:
-            raise EngineUnavailable("the local speech engine was stopped")
+            raise EngineUnavailable("The voice cannot speak right now.")
         try:
             return await asyncio.wrap_future(pool.submit(task, *args, **kwargs))
         except BrokenProcessPool as error:
             self._replace(pool)
-            raise EngineUnavailable("the local speech engine's worker died") from error
+            raise EngineUnavailable("The voice stopped speaking.") from error
 
     def _replace(self, broken: ProcessPoolExecutor) -> None:
         """Every task of a broken pool fails; the first to notice starts its successor warming."""
@@ -164,5 +164,5 @@ def _line(clause: Clause, language: str, delivery: Delivery) -> Line:
 def _spoken_language(tag: str) -> str:
     language = tag.replace("_", "-").split("-")[0].lower()
     if language not in LANGUAGES:
-        raise LanguageNotSpoken(f"the local speech engine does not speak {tag!r}")
+        raise LanguageNotSpoken(f"This voice does not speak {tag!r}.")
     return tag.replace("_", "-").lower()

@@ -56,15 +56,15 @@ def pack(profile: Profile) -> bytes:
 def unpack(packed: bytes) -> Profile:
     """Raises VoiceNotEnrolled for bytes that `pack` of this version did not make."""
     if len(packed) < _HEADER.size + _CHECKSUM.size:
-        raise VoiceNotEnrolled("the voice profile is not one of the local engine's")
+        raise VoiceNotEnrolled("This voice has to be learnt again.")
     magic, version, name, mean, spread, count = _HEADER.unpack_from(packed)
     if magic != _MAGIC or version != _VERSION:
-        raise VoiceNotEnrolled("the voice profile is not one of this engine's version")
+        raise VoiceNotEnrolled("This voice has to be learnt again.")
     widths = (2 * _EMBEDDING, count, 2 * FEATURES * count, 2 * BORROWED_CEPSTRA * count)
     body = packed[: -_CHECKSUM.size]
     whole = len(body) == _HEADER.size + sum(widths)
     if not whole or _CHECKSUM.unpack(packed[-_CHECKSUM.size :]) != (zlib.crc32(body),):
-        raise VoiceNotEnrolled("the voice profile is damaged")
+        raise VoiceNotEnrolled("This voice has to be learnt again.")
     starts = _HEADER.size + np.cumsum([0, *widths])
     embedding, voiced, features, cepstra = (body[start:end] for start, end in pairwise(starts))
     return Profile(

@@ -61,11 +61,11 @@ class VoiceBox:
         """The same sample always gives the same profile. Raises VoiceNotEnrolled without a voice in it."""
         sample = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768
         if not np.any(sample):
-            raise VoiceNotEnrolled("the sample is silent")
+            raise VoiceNotEnrolled("The sample is silent.")
         signal = np.asarray(soxr.resample(sample, sample_rate, SAMPLE_RATE), dtype=np.float32)
         analysis = analyse(signal)
         if analysis.voiced.sum() < _FEWEST_VOICED_FRAMES:
-            raise VoiceNotEnrolled("the sample holds too little speech")
+            raise VoiceNotEnrolled("The sample holds too little speech.")
         embedding = self.embed(signal)
         return profiles.pack(
             Profile(
