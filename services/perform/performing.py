@@ -223,9 +223,8 @@ class Performing:
         if not ours and await self._kept(take):
             return
         await saga.undo(self._story.until_kept, take)
-        if ours:
-            until = self._now() + self._patience.key
-            await self._performances.fail(take.performance_id, state, failure, until)
+        # Changes nothing when the sweeper wrote an outcome first.
+        await self._performances.fail(take.performance_id, state, failure, self._now() + self._patience.key)
 
     async def _undo_later(self, take: Take, state: State, failure: Failure) -> None:
         """A short stall of the database must not hold a key, or credits, until the sweeper comes."""

@@ -116,7 +116,9 @@ def test_the_decision_does_not_depend_on_the_order_of_places(
     policy: Policy, candidate: Habit, places: list[Place], scarcity: Scarcity, cut: int
 ) -> None:
     turned = places[cut:] + places[:cut]
-    found = [decide(policy, candidate, order, len(places), scarcity) for order in (places, turned, places[::-1])]
+    found = [
+        decide(policy, candidate, order, len(places), scarcity) for order in (places, turned, places[::-1])
+    ]
     assert found[0] == found[1] == found[2]
 
 
