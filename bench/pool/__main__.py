@@ -1,6 +1,6 @@
 """How many performances does a slot policy serve from the provider's clones, and for how many adds?
 
-    python -m bench.pool [--seeds 201 202 203 204] [--picture docs/pool.png]
+    python -m bench.pool [--seeds 201 202 203 204] [--picture out/pool.png]
     python -m bench.pool --trace performs.csv       a CSV file with the columns time_s,user
     python -m bench.pool --million                  one million users: how long does the replay take?
 
