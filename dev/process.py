@@ -51,8 +51,11 @@ class Process:
         return self._child.pid
 
     @classmethod
-    async def start(cls, spec: Spec, logs: Path, directory: Path) -> "Process":
-        """Start in `directory`, and return once it is ready; or raise ProcessNotReady and leave nothing."""
+    async def start(cls, spec: Spec, logs: Path, directory: Path, holding: Sequence[int] = ()) -> "Process":
+        """Start in `directory`, and return once it is ready; or raise ProcessNotReady and leave nothing.
+
+        `holding` are file descriptors that stay open as long as the process lives.
+        """
         log = logs / f"{spec.name}.log"
         with log.open("ab") as output:
             child = await asyncio.create_subprocess_exec(
@@ -64,6 +67,7 @@ class Process:
                 env={**os.environ, **spec.environment},
                 # A group of its own: Ctrl-C reaches us alone, and we stop all in the right order.
                 start_new_session=True,
+                pass_fds=tuple(holding),
             )
         process = cls(spec, child, log)
         try:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +18,8 @@ from dev.process import Process, ProcessNotReady, Spec
 from dev.project import PYTHONPATH, ROOT, python
 from dev.services import SERVICES, Plan
 from gateway.settings import Limits
+
+_LAST_WRITES_SECONDS = 30
 
 
 class DataDirectoryInUse(Exception):
@@ -49,11 +51,14 @@ class Stack:
         self._plan = Plan(self.data, processes, engine, environment or {})
         self._limits = limits
         self._running: dict[str, Process] = {}
+        self._lock = -1
         self._cleanup = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as cleanup:
-            cleanup.callback(os.close, _lock(self.data))
+            self.data.mkdir(parents=True, exist_ok=True)
+            self._lock = await _take(self.data)
+            cleanup.callback(os.close, self._lock)
             for service in ("auth", "voice"):
                 _keep_secret(self.data / "secrets" / f"{service}.key")
             for name in ("voice", "perform"):
@@ -84,7 +89,7 @@ class Stack:
         async def start(spec: Spec) -> None:
             for need in spec.needs:
                 await ready[need].wait()
-            self._running[spec.name] = await Process.start(spec, self.logs, ROOT)
+            self._running[spec.name] = await Process.start(spec, self.logs, ROOT, holding=(self._lock,))
             ready[spec.name].set()
 
         try:
@@ -138,20 +143,38 @@ async def _administer(settings: Mapping[str, str], *arguments: str) -> str:
     return said.decode()
 
 
-def _lock(data: Path) -> int:
-    """Held until closed, also by a crash: the operating system gives it back."""
-    # Memos, tokens and the database: nobody else on the machine may read them.
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+async def _take(data: Path) -> int:
+    """A lock on the data, held until it is closed here and in every process of the stack.
+
+    A stack that was killed leaves processes that are still writing their last; they are waited for.
+    """
     descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = os.read(descriptor, 20).decode() or "unknown"
+        async with asyncio.timeout(_LAST_WRITES_SECONDS):
+            while not _locked(descriptor):  # noqa: ASYNC110 - a file lock sends no events
+                await asyncio.sleep(0.1)
+    except BaseException as failure:
         os.close(descriptor)
-        raise DataDirectoryInUse(f"another stack (process {owner}) runs on {data}") from None
+        if isinstance(failure, TimeoutError):
+            raise DataDirectoryInUse(f"processes of a stack that was killed still run on {data}") from None
+        raise
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _locked(descriptor: int) -> bool:
+    """Raises DataDirectoryInUse while the owner lives."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(descriptor, 20, 0).decode()
+        if owner.isdecimal():
+            with suppress(ProcessLookupError):
+                os.kill(int(owner), 0)
+                raise DataDirectoryInUse(f"another stack (process {owner}) runs on this data") from None
+        return False
+    return True
 
 
 def _keep_secret(path: Path) -> None:

@@ -86,7 +86,7 @@ async def test_nobody_gets_in_without_a_token(stranger: httpx.AsyncClient, metho
 
 async def expired_token(username: str) -> str:
     """A token that was good until a minute ago; needs the service's environment."""
-    async with build(Settings()) as built:  # type: ignore[call-arg] - the environment gives the arguments
+    async with build(Settings()) as built:  # type: ignore[call-arg]
         user = await built.database.users.named(username)
         assert user is not None
         session, _ = await built.ask.logins.open_session(user, clock(), timedelta(hours=1))

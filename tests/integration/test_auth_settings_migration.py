@@ -1,6 +1,7 @@
 """Settings of an older release, on the real store: renewed once, whatever happens meanwhile."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from newvisions.auth.v1 import auth_service_pb2 as pb
+from services.auth.cli.__main__ import run
 from services.auth.mongo import Database, open_database
 from tests.integration.test_auth_service import environment, serving
 
@@ -50,6 +52,11 @@ async def users(mongo_url: str, name: str) -> AsyncIterator[Users]:
 async def database(mongo_url: str, name: str) -> AsyncIterator[Database]:
     async with open_database(mongo_url, name, 8) as database:
         yield database
+
+
+@pytest.fixture
+def variables(mongo_url: str, name: str, tmp_path: Path) -> dict[str, str]:
+    return environment(mongo_url, tmp_path, AUTH_DATABASE=name)
 
 
 def user(settings: Any = None, **beside: Any) -> dict[str, Any]:
@@ -183,13 +190,30 @@ async def test_a_choice_made_while_documents_are_renewed_stays(database: Databas
         assert await settings_of(users, document["_id"]) == expected
 
 
-async def test_the_service_renews_before_it_answers(
-    mongo_url: str, name: str, users: Users, tmp_path: Path, valkey_url: str
-) -> None:
+async def test_the_service_renews_before_it_answers(variables: dict[str, str], users: Users) -> None:
     old = user(OLD)
     await users.insert_one(old)
-    variables = environment(mongo_url, tmp_path, AUTH_DATABASE=name, AUTH_VALKEY_URL=valkey_url)
     async with serving(variables) as auth:
         identity = (("x-user-id", old["_id"]), ("x-user-roles", "user"))
         seen = await auth.GetSettings(pb.GetSettingsRequest(user_id=old["_id"]), metadata=identity)
         assert (seen.voice_language, seen.voice_stability, seen.background_sound) == ("es", 35, True)
+
+
+async def test_an_operator_may_renew_documents_without_a_start(
+    variables: dict[str, str],
+    users: Users,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    old = user(OLD)
+    await users.insert_one(old)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+    told = []
+    for _ in range(2):
+        capsys.readouterr()
+        await run(("migrate", "--json"))
+        told.append(json.loads(capsys.readouterr().out.splitlines()[-1])["migrations"])
+    assert told[0] == told[1]
+    assert [(each["name"], each["documents"]) for each in told[0]] == [("settings_in_percent", 1)]
+    assert await settings_of(users, old["_id"]) == NEW
