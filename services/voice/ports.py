@@ -162,6 +162,7 @@ class ProviderPlacesTaken(ServiceError):
 class ProviderAddsSpent(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "VOICE_ADDS_SPENT"
     action = "Try again when the provider's billing cycle turns."
+    retry_after_seconds = 3600
 
 
 class ProviderVoiceMissing(ServiceError):

@@ -3,7 +3,6 @@
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
-from operator import attrgetter
 
 import pytest
 
@@ -25,16 +24,17 @@ def errors() -> Iterator[type[ServiceError]]:
             yield error
 
 
-ERRORS = sorted(errors(), key=attrgetter("reason"))
+ERRORS = {f"{error.reason} of {error.__module__}.{error.__qualname__}": error for error in errors()}
+EACH = pytest.mark.parametrize("error", [ERRORS[name] for name in sorted(ERRORS)], ids=sorted(ERRORS))
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=attrgetter("reason"))
+@EACH
 def test_every_error_says_what_to_do_next_in_a_sentence(error: type[ServiceError]) -> None:
     assert error.action.strip().endswith("."), f"{error.__qualname__} tells nobody what to do next"
     assert error.reason == error.reason.upper()
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=attrgetter("reason"))
+@EACH
 def test_whatever_will_pass_says_when_to_try_again(error: type[ServiceError]) -> None:
     if error.kind in {Kind.UNAVAILABLE, Kind.EXHAUSTED}:
         assert error.retry_after_seconds > 0

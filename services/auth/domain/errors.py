@@ -55,6 +55,7 @@ class SignInSlowed(ServiceError):
 
     kind, reason = Kind.EXHAUSTED, "LOGIN_SLOWED"
     action = "Wait for the seconds named in Retry-After, then try again."
+    retry_after_seconds = 1
 
     def __init__(self, wait: timedelta) -> None:
         super().__init__("There were too many failed attempts.")
