@@ -98,7 +98,9 @@ async def test_a_client_cannot_name_its_own_scopes(stage: Stage, http: httpx.Asy
     assert "x-user-scopes" not in metadata
 
 
-@pytest.mark.parametrize("key", ["nvk_" + "0" * 43, "nvk_", 'nvk_"},{"', "nvk_" + "x" * 200, "something else"])
+@pytest.mark.parametrize(
+    "key", ["nvk_" + "0" * 43, "nvk_", 'nvk_"},{"', "nvk_" + "x" * 200, "something else"]
+)
 async def test_what_is_no_key_is_refused(stage: Stage, http: httpx.AsyncClient, key: str) -> None:
     answer = await perform(http, x_api_key=key)
     assert answer.status_code == 401
