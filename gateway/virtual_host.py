@@ -35,6 +35,11 @@ def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, An
         # What a client says of its own address counts for nothing.
         "request_headers_to_add": [_header("x-client-address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
         "request_headers_to_remove": ["authorization", "cookie", "x-api-key"],
+        # Memos, samples and tokens are nobody else's, and nothing here is a page.
+        "response_headers_to_add": [
+            _header("cache-control", "no-store", how="ADD_IF_ABSENT"),
+            _header("x-content-type-options", "nosniff"),
+        ],
     }
     if settings.cors_origins:
         host["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors(settings.cors_origins)}
@@ -125,5 +130,5 @@ def _cors(origins: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _header(key: str, value: str) -> dict[str, Any]:
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+def _header(key: str, value: str, how: str = "OVERWRITE_IF_EXISTS_OR_ADD") -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": how}

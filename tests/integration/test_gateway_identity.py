@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from dev.ports import free_port
 from tests.integration.gateway_envoy import gateway, until_ready
-from tests.integration.gateway_stage import KEY_ID, Stage, bearer, token
+from tests.integration.gateway_stage import KEY, KEY_ID, Stage, bearer, token
 
 CARD = {"routine_type": "cards", "value": "7"}
 
@@ -52,6 +52,12 @@ async def test_the_cookie_says_it_as_well(http: httpx.AsyncClient) -> None:
 async def test_a_forgotten_cookie_does_not_spoil_a_bearer_token(http: httpx.AsyncClient) -> None:
     stale = {"cookie": f"newvisions_session={token('eve', seconds=-60)}"}
     assert (await told(http, {**bearer("ada"), **stale}))["metadata"]["x-user-id"] == "ada"
+
+
+async def test_no_cache_keeps_and_no_browser_guesses_what_comes_back(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/v1/recordings/x", headers=bearer())
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 async def test_tokens_go_no_further_than_the_gateway(http: httpx.AsyncClient) -> None:
@@ -100,9 +106,20 @@ async def test_open_routes_need_no_token_and_mind_no_bad_one(http: httpx.AsyncCl
         assert (await http.get("/v1/health", headers=headers)).status_code == 200
 
 
+CLAIMS = {"iss": "newvisions", "aud": "newvisions", "sub": "ada", "exp": 4_000_000_000}
+
+
+def unsigned() -> str:
+    return jwt.encode(CLAIMS, None, algorithm="none", headers={"kid": KEY_ID})
+
+
+def signed_with_the_public_key() -> str:
+    """What an attacker can make when any algorithm is taken: the public key as a shared secret."""
+    return jwt.encode(CLAIMS, KEY.public_key().public_bytes_raw(), algorithm="HS256", headers={"kid": KEY_ID})
+
+
 def forged() -> str:
-    claims = {"iss": "newvisions", "aud": "newvisions", "sub": "ada", "exp": 4_000_000_000}
-    return jwt.encode(claims, Ed25519PrivateKey.generate(), algorithm="EdDSA", headers={"kid": KEY_ID})
+    return jwt.encode(CLAIMS, Ed25519PrivateKey.generate(), algorithm="EdDSA", headers={"kid": KEY_ID})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +129,8 @@ def forged() -> str:
         ({"authorization": "Basic YTpi"}, "This route needs an access token."),
         ({"authorization": "Bearer x.y.z"}, "The access token is not valid."),
         ({"authorization": f"Bearer {forged()}"}, "The access token is not valid."),
+        ({"authorization": f"Bearer {unsigned()}"}, "The access token is not valid."),
+        ({"authorization": f"Bearer {signed_with_the_public_key()}"}, "The access token is not valid."),
         (bearer(iss="other"), "The access token is not valid."),
         (bearer(aud="other"), "The access token was made for another audience."),
         (bearer(seconds=-60), "The access token has expired."),
