@@ -28,7 +28,9 @@ for i, key in ipairs(KEYS) do
   local failures, at = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
   if now - at > lasts then failures = 0 end
   local pauses = cjson.decode(ARGV[i + 2])
-  wait = math.max(wait, at + pauses[math.min(failures + 1, #pauses)] - now)
+  local pause = pauses[math.min(failures + 1, #pauses)]
+  -- Attempts that run at once arrive out of order: without a pause there is nothing to wait for.
+  if pause > 0 then wait = math.max(wait, at + pause - now) end
   counts[i] = failures + 1
 end
 if wait > 0 then return wait end

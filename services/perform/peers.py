@@ -37,9 +37,14 @@ class AuthCredits:
         self._stub: Any = AuthServiceStub(channel)  # type: ignore[no-untyped-call]
         self._seconds = seconds
 
-    async def reserve(self, user_id: str, performance_id: UUID, longest_text: int) -> Preferences:
+    async def reserve(
+        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime
+    ) -> Preferences:
         request = auth.ReserveCreditsRequest(
-            user_id=user_id, performance_id=str(performance_id), max_characters=longest_text
+            user_id=user_id,
+            performance_id=str(performance_id),
+            max_characters=longest_text,
+            began_at=began_at,
         )
         async for attempt in _again():
             with attempt, peer("auth"):

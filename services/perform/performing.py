@@ -126,7 +126,7 @@ class Performing:
         """A new take, or the earlier performance that has the outcome."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         while True:
-            take = Take(request.performance_id, request.user_id)
+            take = Take(request.performance_id, request.user_id, self._now())
             take.order = request.order
             try:
                 holder = await self._performances.claim(self._new(request))

@@ -25,7 +25,9 @@ from services.perform.filing import Span
 
 
 class Credits(Protocol):
-    async def reserve(self, user_id: str, performance_id: UUID, longest_text: int) -> Preferences:
+    async def reserve(
+        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime
+    ) -> Preferences:
         """Set credits aside, and return the user's settings. Raises CREDITS_EXHAUSTED."""
 
     async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:

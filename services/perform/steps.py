@@ -41,6 +41,8 @@ class Take:
 
     performance_id: UUID
     user_id: str
+    # When it was claimed.
+    began_at: datetime
     order: Order = field(init=False)
     preferences: Preferences = field(init=False)
     delivery: Delivery = field(init=False)
@@ -85,7 +87,9 @@ class Story:
 
     async def _reserve(self, take: Take) -> None:
         longest = take.order.longest_text
-        take.preferences = await self._ports.credits.reserve(take.user_id, take.performance_id, longest)
+        take.preferences = await self._ports.credits.reserve(
+            take.user_id, take.performance_id, longest, take.began_at
+        )
 
     async def _give_back(self, take: Take) -> None:
         await self._ports.credits.release(take.user_id, take.performance_id)

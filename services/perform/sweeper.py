@@ -70,7 +70,7 @@ class Sweeper:
         return True
 
     async def _recover(self, performance: Performance) -> None:
-        take = Take(performance.performance_id, performance.user_id)
+        take = Take(performance.performance_id, performance.user_id, performance.created_at)
         until = self._now() + self._patience.key
         if performance.phase is Phase.KEEPING and performance.recording is not None:
             take.recording = performance.recording
