@@ -1,8 +1,8 @@
 """Builds the auth service, serves it, closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from newvisions.auth.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from newvisions.auth.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
@@ -14,7 +14,7 @@ from services.auth.rpc import AccountServicer, AdminServicer, ApiKeyServicer, Au
 from services.auth.settings import Settings
 from services.auth.sweeper import erase_and_retire, sweep
 from services.kernel.client import Channels
-from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.server import Handlers, ServerSettings, running, serve
 
 
 @asynccontextmanager
@@ -32,19 +32,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         admin = AdminServicer(built.ask, clock)
         add_AdminServiceServicer_to_server(admin, handlers)  # type: ignore[no-untyped-call]
         seconds = settings.sweep_seconds
-        async with _running(sweep(built, seconds)), _running(erase_and_retire(everywhere, seconds)):
+        async with running(sweep(built, seconds)), running(erase_and_retire(everywhere, seconds)):
             yield
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 if __name__ == "__main__":

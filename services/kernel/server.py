@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 
 import grpc
 import structlog
@@ -126,3 +126,20 @@ _OPTIONS = (
     ("grpc.max_connection_age_grace_ms", 90_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Work beside the calls, ended when the block is left.
+
+    Cancelled until it has ended: the database driver may swallow a cancellation that meets an answer.
+    """
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=0.5)
+        if not task.cancelled() and (crash := task.exception()):
+            log.error("work_crashed", exc_info=crash)

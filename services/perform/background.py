@@ -16,6 +16,7 @@ class Background:
     def __init__(self, stop_seconds: float) -> None:
         self._stop_seconds = stop_seconds
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retries: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -23,8 +24,13 @@ class Background:
         task.add_done_callback(self._ended)
         return task
 
+    def start_retrying(self, work: Coroutine[Any, Any, None]) -> None:
+        """For what somebody else finishes if we do not: it is cancelled as soon as the process stops."""
+        self._retries.add(self.start(work))
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._retries.discard(task)
         if not task.cancelled() and (crash := task.exception()):
             log.error("background_work_crashed", exc_info=crash)
 
@@ -34,6 +40,8 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for retry in self._retries:
+            retry.cancel()
         if not self._tasks:
             return
         _, late = await asyncio.wait(self._tasks, timeout=self._stop_seconds)

@@ -132,7 +132,7 @@ class Performing:
                 holder = await self._performances.claim(self._new(request))
             except ServiceError as error:
                 # The claim may have been written all the same.
-                self._background.start(self._undo_later(take, State.FAILED, Failure.of(error)))
+                self._background.start_retrying(self._undo_later(take, State.FAILED, Failure.of(error)))
                 raise
             if holder is None:
                 return take
@@ -216,7 +216,7 @@ class Performing:
             log.warning(
                 "performance_undo_delayed", performance_id=str(take.performance_id), cause=error.reason
             )
-            self._background.start(self._undo_later(take, state, failure))
+            self._background.start_retrying(self._undo_later(take, state, failure))
 
     async def _undo_once(self, take: Take, state: State, failure: Failure) -> None:
         ours = await self._performances.begin_undo(take.performance_id)

@@ -1,14 +1,14 @@
 """Builds the voice service, serves it, closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_to_server
 from services.kernel.client import Channels
-from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.voice import mongo, valkey
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.erasing import Erasing
@@ -51,7 +51,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         erasing = Erasing(keeping, voices, pins)
         servicer = VoiceServicer(Uploading(examiners, keeping, _now), leasing, erasing, voices, blobs)
         add_VoiceServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
-        await stack.enter_async_context(_running(sweep_forever(keeping, settings.sweep_seconds)))
+        await stack.enter_async_context(running(sweep_forever(keeping, settings.sweep_seconds)))
         yield
 
 
@@ -61,17 +61,6 @@ async def _voices(settings: Settings, stack: AsyncExitStack) -> mongo.MongoVoice
     voices = mongo.MongoVoices(client[settings.mongo_database]["voices"], settings.mongo_connections)
     await voices.prepare()
     return voices
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _now() -> datetime:
