@@ -8,7 +8,8 @@ import pytest
 from dev import check
 from dev.project import ROOT
 
-FAST = ("-m", "not slow", "tests/unit", "tests/contract", "tests/integration")
+GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
+FAST = ("-m", "not slow", "tests/unit", "tests/contract", *GATEWAY)
 PARALLEL = ("-n", "2")
 
 

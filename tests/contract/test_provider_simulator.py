@@ -25,6 +25,8 @@ from dev.simulator.remote import Simulator
 from dev.simulator.serving import running, spec
 from services.synthesis.engines.tone import heard_hz
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 AT_ONCE: dict[str, Any] = {"latency": 0.0, "hang_seconds": 20.0}
 DEFAULTS = {

@@ -14,6 +14,8 @@ from services.voice.examiners import Examiners
 from services.voice.refusals import SampleQueueFull, SampleSilent, SampleUnreadable
 from tests import samples
 
+pytestmark = pytest.mark.slow
+
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 WORKER = b"services.voice.sample.worker"
 
