@@ -110,7 +110,7 @@ CLAIMS = {"iss": "newvisions", "aud": "newvisions", "sub": "ada", "exp": 4_000_0
 
 
 def unsigned() -> str:
-    return jwt.encode(CLAIMS, None, algorithm="none", headers={"kid": KEY_ID})
+    return jwt.encode(CLAIMS, "", algorithm="none", headers={"kid": KEY_ID})
 
 
 def signed_with_the_public_key() -> str:
