@@ -70,7 +70,7 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.GetVoiceSourceAudioResponse(body=HttpBody(content_type=_MP3, data=mp3))
 
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, _: Any) -> pb.DeleteVoiceResponse:
-        await self._erasing.erase_voice(owner(request.user_id))
+        await self._erasing.erase_voice(self_only(request.user_id))
         return pb.DeleteVoiceResponse()
 
     async def LeaseVoice(self, request: pb.LeaseVoiceRequest, _: Any) -> pb.LeaseVoiceResponse:

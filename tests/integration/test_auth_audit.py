@@ -87,6 +87,19 @@ async def test_every_change_by_an_administrator_leaves_an_entry(stage: Auth) -> 
     assert (adjusted.detail["amount"], adjusted.detail["reason"]) == ("-5", "paid twice")
 
 
+async def test_settings_changed_for_somebody_else_are_on_record_and_ones_own_are_not(stage: Auth) -> None:
+    user = await new_user(stage)
+    before = await entries(stage, 1)
+    wanted = auth_pb.UpdateSettingsRequest(settings=auth_pb.Settings(voice_stability=7))
+    await stage.auth.UpdateSettings(wanted, metadata=signed_in(user.user_id))
+    assert await entries(stage, 1) == before
+    wanted.user_id = user.user_id
+    await stage.auth.UpdateSettings(wanted, metadata=ADMIN)
+    (entry,) = await entries(stage, 1)
+    assert (entry.action, entry.subject) == ("settings_changed", user.user_id)
+    assert entry.detail["settings"] == "voice_stability"
+
+
 async def test_a_change_that_fails_is_told_as_such(stage: Auth) -> None:
     unknown = f"x{uuid4().hex[:10]}"
     call = stage.admin.RevokeActivationCode(pb.RevokeActivationCodeRequest(code=unknown), metadata=ADMIN)

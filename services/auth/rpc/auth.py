@@ -1,6 +1,7 @@
 """The service's calls: protobuf in, one use case, protobuf out."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -20,7 +21,7 @@ from services.auth.rpc.clients import client
 from services.auth.rpc.moments import moment_of, stamp
 from services.auth.usecases.administration import Administration
 from services.auth.usecases.api_keys import KeyAccess
-from services.auth.usecases.audit import AuditLog
+from services.auth.usecases.audit import AuditLog, Change
 from services.auth.usecases.codes import CodeBatches
 from services.auth.usecases.credits import Credits, Spoken
 from services.auth.usecases.login import Logins
@@ -127,13 +128,24 @@ class AuthServicer(AuthServiceServicer):
         self, request: pb.ReplaceSettingsRequest, context: Context
     ) -> pb.ReplaceSettingsResponse:
         user_id, given = owner(request.user_id), _given(request.settings)
-        return pb.ReplaceSettingsResponse(**asdict(await replace_settings(self._ask.users, user_id, given)))
+        async with self._on_record(user_id, given):
+            kept = await replace_settings(self._ask.users, user_id, given)
+        return pb.ReplaceSettingsResponse(**asdict(kept))
 
     async def UpdateSettings(
         self, request: pb.UpdateSettingsRequest, context: Context
     ) -> pb.UpdateSettingsResponse:
         user_id, given = owner(request.user_id), _given(request.settings)
-        return pb.UpdateSettingsResponse(**asdict(await update_settings(self._ask.users, user_id, given)))
+        async with self._on_record(user_id, given):
+            kept = await update_settings(self._ask.users, user_id, given)
+        return pb.UpdateSettingsResponse(**asdict(kept))
+
+    def _on_record(self, user_id: str, given: dict[str, Setting]) -> AbstractAsyncContextManager[None]:
+        """An administrator's change to somebody else is written down; one's own settings are one's own."""
+        if user_id == caller().user_id:
+            return nullcontext()
+        names = Change("settings_changed", user_id, {"settings": ", ".join(sorted(given))})
+        return self._ask.audit.recorded(acting(), names, self._clock())
 
     async def CreateActivationCodes(
         self, request: pb.CreateActivationCodesRequest, context: Context
