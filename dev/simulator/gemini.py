@@ -10,13 +10,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dev.simulator.account import Refused
 from dev.simulator.answering import Operation
+from dev.simulator.notes import note
 from dev.simulator.world import World
 
 _BRIEF: Final = re.compile(r"<brief>(.*?)</brief>", re.DOTALL)
-_NOTES: Final = {
-    "en": "I woke up with {} stuck in my head, and it just won't let go of me, even now with my morning tea.",
-    "es": "Me desperté con {} en la cabeza, y todavía me acompaña ahora, mientras tomo el café de la mañana.",
-}
 _FIRST_TOKEN_SECONDS: Final = 0.3
 # With thinking on, the first token comes after all the thoughts.
 _THINKING_SECONDS: Final = 17.0
@@ -36,8 +33,7 @@ async def generate(world: World, request: Request) -> Response:
     body = await _asked(world, request)
     if request.state.refused:
         return JSONResponse(_refusal(request))
-    note = _note(body)
-    return JSONResponse(_answer(request, body, note, "STOP"))
+    return JSONResponse(_answer(request, body, _note(world, body), "STOP"))
 
 
 async def stream(world: World, request: Request) -> Response:
@@ -45,7 +41,7 @@ async def stream(world: World, request: Request) -> Response:
     if request.state.refused:
         answers = [_refusal(request)]
     else:
-        words = re.findall(r"\S+\s*", _note(body))
+        words = re.findall(r"\S+\s*", _note(world, body))
         halves = ["".join(words[: len(words) // 2]), "".join(words[len(words) // 2 :])]
         answers = [_answer(request, body, halves[0], None), _answer(request, body, halves[1], "STOP")]
     return StreamingResponse(_events(answers), media_type="text/event-stream")
@@ -75,12 +71,13 @@ def _said(body: dict[str, Any]) -> str:
     return "".join(part.get("text", "") for part in body["contents"][-1]["parts"])
 
 
-def _note(body: dict[str, Any]) -> str:
+def _note(world: World, body: dict[str, Any]) -> str:
     """About the value of a brief where there is one; else about what was said."""
     said = _said(body)
     if found := _BRIEF.search(said):
         brief = json.loads(found[1])
-        return _NOTES.get(brief["language"][:2], _NOTES["en"]).format(brief["value"])
+        written = world.requests["generate"] + world.requests["stream"]
+        return note(brief["value"], brief["language"], written)
     return f"You said: {said}"
 
 

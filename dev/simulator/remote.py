@@ -24,6 +24,10 @@ class Simulator:
         """The next requests of this operation meet these, one each."""
         await self._post("faults", {operation: list(faults)})
 
+    async def share_faults(self, share: float) -> None:
+        """From now on, so many of all requests meet a fault, and none because it was asked for."""
+        await self._post("share", {"share": share})
+
     async def advance(self, seconds: float) -> None:
         await self._post("clock", {"seconds": seconds})
 

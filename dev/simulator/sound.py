@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from services.synthesis.encode import Encoder
 from services.synthesis.engines.tone import SECONDS_PER_CHARACTER, STEP_HZ
+from services.synthesis.formats.mp3 import Mp3
 from services.synthesis.mix import RATE
 
 FORMATS: Final = re.compile(r"mp3_44100_128|pcm_(16000|22050|24000|44100)")
@@ -24,7 +24,7 @@ def spoken(characters: int, speed: float, hz: int, output_format: str) -> bytes:
     """Takes processor time: not for an event loop."""
     seconds = SECONDS_PER_CHARACTER * characters / speed
     if output_format.startswith("mp3"):
-        encoder = Encoder()
+        encoder = Mp3()
         frames = encoder.encode(_tone(seconds, hz, RATE)) + encoder.finish()
         return b"".join(frames)
     rate = int(output_format.removeprefix("pcm_"))

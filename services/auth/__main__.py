@@ -15,13 +15,15 @@ from services.auth.settings import Settings
 from services.auth.sweeper import erase_and_retire, sweep
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, running, serve
+from services.kernel.settings import read
 
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()  # type: ignore[call-arg]
+    settings = read(Settings)
     async with build(settings) as built:
         await built.database.migrations.run(clock())
+        handlers.dependencies["auth database"] = built.database.ping
         servicer = AuthServicer(built.ask, clock)
         add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         api_keys = ApiKeyServicer(built.ask.key_access, clock)
@@ -37,4 +39,4 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"auth": open_service}, ServerSettings()))
+    asyncio.run(serve({"auth": open_service}, read(ServerSettings)))

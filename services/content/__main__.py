@@ -1,7 +1,7 @@
 """Builds the content service, serves it, closes it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import SystemRandom
 
@@ -9,70 +9,83 @@ import httpx
 import structlog
 
 from newvisions.content.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
+from services.content.asking import Asking
+from services.content.domain import Lexicon
+from services.content.filters import load_filters
 from services.content.lexicon import load_lexicon
 from services.content.models.gemini import GeminiModel
 from services.content.models.offline import OfflineModel
 from services.content.models.openai_compatible import OpenAICompatibleModel
 from services.content.models.phrasebook import load_phrasebooks
-from services.content.models.prompt import load_prompt
+from services.content.models.prompt import Prompts, load_prompts
 from services.content.ports import Model
-from services.content.redis import ValkeyRecentNotes, client
+from services.content.redis import ValkeyRecentNotes, ValkeyThoughts, client
 from services.content.rpc import ContentServicer
-from services.content.settings import Settings
-from services.content.usecases import Writing
+from services.content.settings import ModelName, Settings
+from services.content.usecases import Memory, Writing
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
 
 log = structlog.get_logger()
 
+_KEPT_OPEN_SECONDS = 240.0
+
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = Settings()  # type: ignore[call-arg]
-    lexicon = load_lexicon()
+    lexicon, filters, prompts = load_lexicon(), load_filters(), load_prompts()
     async with AsyncExitStack() as stack:
         models = [
             model
-            for name in settings.model_order
-            if (model := await _MODELS[name](settings, stack)) is not None
+            for name in settings.models
+            if (model := await _opened(name, settings, prompts, lexicon, stack)) is not None
         ]
         if not models:
-            raise SystemExit("CONTENT_MODEL_ORDER names no text model that is switched on")
+            raise SystemExit("CONTENT_MODELS names no text model that is switched on")
         valkey = await stack.enter_async_context(client(str(settings.valkey_url), settings.valkey_seconds))
         await valkey.ping()
-        servicer = ContentServicer(Writing(models, lexicon, ValkeyRecentNotes(valkey)))
+        memory = Memory(
+            recent=ValkeyRecentNotes(valkey),
+            thoughts=ValkeyThoughts(valkey, settings.cache_seconds),
+            written_by=_written_by(prompts, models, settings),
+            keeps_thoughts=settings.cache_seconds > 0,
+            keeps_notes=settings.cache_seconds > 0 and settings.cache_for_perform,
+        )
+        asking = Asking(models, lexicon, filters, settings.budget_seconds)
+        servicer = ContentServicer(Writing(asking, lexicon, filters, memory))
         add_ContentServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         log.info("text_models_ready", models=[model.name for model in models])
         yield
 
 
-async def _gemini(settings: Settings, stack: AsyncExitStack) -> Model | None:
-    if not settings.gemini_key:
-        return None
-    http = await _http(str(settings.gemini_base_url), settings.model_seconds, stack)
-    return GeminiModel(
-        http, settings.gemini_key, settings.gemini_model, load_prompt(), settings.model_seconds
-    )
+async def _opened(
+    name: ModelName, settings: Settings, prompts: Prompts, lexicon: Lexicon, stack: AsyncExitStack
+) -> Model | None:
+    """The model of this name, when it is switched on."""
+    match name:
+        case "gemini" if settings.gemini_key:
+            http = await _http(str(settings.gemini_base_url), settings.gemini_seconds, stack)
+            key, model, seconds = settings.gemini_key, settings.gemini_model, settings.gemini_seconds
+            return GeminiModel(http, key, model, prompts, seconds)
+        case "openai" if settings.openai_base_url:
+            http = await _http(str(settings.openai_base_url), settings.openai_seconds, stack)
+            key, model, seconds = settings.openai_key, settings.openai_model, settings.openai_seconds
+            return OpenAICompatibleModel(http, key, model, prompts, seconds)
+        case "offline":
+            return OfflineModel(load_phrasebooks(), lexicon, SystemRandom())
+    return None
 
 
-async def _openai(settings: Settings, stack: AsyncExitStack) -> Model | None:
-    if settings.openai_base_url is None:
-        return None
-    http = await _http(str(settings.openai_base_url), settings.model_seconds, stack)
-    return OpenAICompatibleModel(
-        http, settings.openai_key, settings.openai_model, load_prompt(), settings.model_seconds
-    )
-
-
-async def _offline(settings: Settings, stack: AsyncExitStack) -> Model | None:
-    return OfflineModel(load_phrasebooks(), load_lexicon(), SystemRandom())
-
-
-_MODELS = {"gemini": _gemini, "openai": _openai, "offline": _offline}
+def _written_by(prompts: Prompts, models: Sequence[Model], settings: Settings) -> str:
+    names = {"gemini": settings.gemini_model, "openai": settings.openai_model}
+    return ",".join([prompts.version, *(f"{model.name}:{names.get(model.name, '')}" for model in models)])
 
 
 async def _http(base_url: str, seconds: float, stack: AsyncExitStack) -> httpx.AsyncClient:
-    client = httpx.AsyncClient(base_url=base_url, http2=True, timeout=seconds)
+    # Performances may be minutes apart; a new connection would cost each of them a handshake.
+    limits = httpx.Limits(max_connections=100, keepalive_expiry=_KEPT_OPEN_SECONDS)
+    client = httpx.AsyncClient(base_url=base_url, http2=True, timeout=seconds, limits=limits)
     return await stack.enter_async_context(client)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from services.content.domain import Lexicon, Routine, words_of
+from services.content.domain import Lexicon, Routine, fold, words_of
+from services.content.languages import tongues
 
 DATA = Path(__file__).parent / "data"
 
@@ -17,6 +18,7 @@ def load_lexicon(folder: Path = DATA) -> Lexicon:
     return Lexicon(
         topics={Routine(name): _folded(by_language) for name, by_language in topics.items()},
         languages=_folded(languages),
+        tongues=tongues(),
     )
 
 
@@ -27,6 +29,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _folded(by_language: Mapping[str, list[str]]) -> dict[str, frozenset[str]]:
     return {
-        language: frozenset(word for entry in entries for word in words_of(entry))
+        language: frozenset(word for entry in entries for word in _words(entry))
         for language, entries in by_language.items()
     }
+
+
+def _words(entry: str) -> list[str]:
+    """A stem keeps its asterisk."""
+    return [fold(entry)] if entry.endswith("*") else words_of(entry)

@@ -1,14 +1,48 @@
-"""Remembers in Valkey which notes each user was given lately. Losing it costs variety, never truth."""
+"""Remembers in Valkey which notes each user was given lately, and thoughts for a short while.
 
+Losing it costs variety and time, never truth.
+"""
+
+import json
+import os
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from dataclasses import astuple
+from hashlib import sha256
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from services.content.domain import RecentNotesUnavailable
+from services.content.domain import RecentNotesUnavailable, ThoughtsUnavailable
+from services.content.ports import Question, Thought
 
-KEPT = 50
-KEPT_SECONDS = 24 * 3600
+# For each user. Whoever is given more notes than this in a month may meet the oldest again.
+KEPT: Final = 500
+KEPT_SECONDS: Final = 30 * 86_400
+MOST_THOUGHTS: Final = 100
+_NONCE_BYTES: Final = 12
+
+# Adds a note unless it is there, and returns whether it was new. Atomic: of two callers, one wins.
+_CLAIM: Final = """
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
+local new = redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return new
+"""
+# The first thought decides when all of a user's go, so none is kept for longer than the limit.
+_KEEP: Final = """
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[4], 'NX')
+return 1
+"""
 
 
 def client(url: str, seconds: float) -> Redis:
@@ -26,30 +60,30 @@ def client(url: str, seconds: float) -> Redis:
 
 
 class ValkeyRecentNotes:
-    def __init__(self, valkey: Redis) -> None:
+    def __init__(self, valkey: Redis, now: Callable[[], float] = time.time) -> None:
         self._valkey = valkey
+        self._now = now
+        self._claim = valkey.register_script(_CLAIM)
 
     async def of(self, user_id: str) -> frozenset[str]:
         try:
-            kept = await self._valkey.lrange(_key(user_id), 0, KEPT - 1)
+            kept = await self._valkey.zrangebyscore(_notes(user_id), self._now() - KEPT_SECONDS, "+inf")
         except (RedisError, OSError) as error:
             raise RecentNotesUnavailable("Recent notes cannot be read.") from error
         return frozenset(map(str, kept))
 
-    async def remember(self, user_id: str, fingerprint: str) -> None:
-        pipeline = self._valkey.pipeline(transaction=True)
-        pipeline.lpush(_key(user_id), fingerprint)
-        pipeline.ltrim(_key(user_id), 0, KEPT - 1)
-        pipeline.expire(_key(user_id), KEPT_SECONDS)
+    async def claim(self, user_id: str, fingerprint: str) -> bool:
+        now = self._now()
+        arguments: list[str | float] = [fingerprint, now, now - KEPT_SECONDS, KEPT, KEPT_SECONDS]
         try:
-            await pipeline.execute()
+            return bool(await self._claim(keys=[_notes(user_id)], args=arguments))
         except (RedisError, OSError) as error:
             raise RecentNotesUnavailable("Recent notes cannot be kept.") from error
 
     async def forget(self, user_id: str) -> int:
         pipeline = self._valkey.pipeline(transaction=True)
-        pipeline.llen(_key(user_id))
-        pipeline.delete(_key(user_id))
+        pipeline.zcard(_notes(user_id))
+        pipeline.delete(_notes(user_id))
         try:
             remembered, _ = await pipeline.execute()
         except (RedisError, OSError) as error:
@@ -57,5 +91,70 @@ class ValkeyRecentNotes:
         return int(remembered)
 
 
-def _key(user_id: str) -> str:
-    return f"content:recent:{user_id}"
+class ValkeyThoughts:
+    """One hash for each user, so that one deletion erases a user.
+
+    Neither names nor contents can be read there: a thought is found by a digest of its question and
+    sealed with a key made of the same question, which is kept nowhere.
+    """
+
+    def __init__(self, valkey: Redis, seconds: int) -> None:
+        self._valkey = valkey
+        self._seconds = seconds
+        self._keep = valkey.register_script(_KEEP)
+
+    async def find(self, question: Question) -> Thought | None:
+        try:
+            kept = await self._valkey.hget(_thoughts(question.user_id), _digest("name", question).hex())
+        except (RedisError, OSError) as error:
+            raise ThoughtsUnavailable("Thoughts cannot be read.") from error
+        return _opened(str(kept), question) if kept else None
+
+    async def keep(self, question: Question, thought: Thought) -> None:
+        name, sealed = _digest("name", question).hex(), _sealed(thought, question)
+        arguments: list[str | int] = [name, sealed, MOST_THOUGHTS, self._seconds]
+        try:
+            await self._keep(keys=[_thoughts(question.user_id)], args=arguments)
+        except (RedisError, OSError) as error:
+            raise ThoughtsUnavailable("Thoughts cannot be kept.") from error
+
+    async def forget(self, user_id: str) -> int:
+        pipeline = self._valkey.pipeline(transaction=True)
+        pipeline.hlen(_thoughts(user_id))
+        pipeline.delete(_thoughts(user_id))
+        try:
+            kept, _ = await pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise ThoughtsUnavailable("Thoughts cannot be erased.") from error
+        return int(kept)
+
+
+def _notes(user_id: str) -> str:
+    return f"content:notes:{user_id}"
+
+
+def _thoughts(user_id: str) -> str:
+    return f"content:thoughts:{user_id}"
+
+
+def _digest(purpose: str, question: Question) -> bytes:
+    # As JSON, so that no two questions run together into one.
+    return sha256(json.dumps([purpose, *astuple(question)]).encode()).digest()
+
+
+def _sealed(thought: Thought, question: Question) -> str:
+    nonce = os.urandom(_NONCE_BYTES)
+    plain = json.dumps([thought.text, thought.model]).encode()
+    return b64encode(nonce + AESGCM(_digest("key", question)).encrypt(nonce, plain, None)).decode()
+
+
+def _opened(sealed: str, question: Question) -> Thought | None:
+    """None for what this release cannot open: it is written anew."""
+    raw = b64decode(sealed)
+    try:
+        text, model = json.loads(
+            AESGCM(_digest("key", question)).decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], None)
+        )
+    except (InvalidTag, ValueError):
+        return None
+    return Thought(text, model)

@@ -16,7 +16,9 @@ class ContentServicer(ContentServiceServicer):
         note = await self._writing.compose_note(
             request.routine_type, request.value, request.language, request.user_id
         )
-        return pb.ComposeNoteResponse(text=note.text, model=note.model, fallback_from=note.fallback_from)
+        return pb.ComposeNoteResponse(
+            text=note.text, model=note.model, fallback_from=note.fallback_from, cached=note.cached
+        )
 
     async def GenerateThought(
         self, request: pb.GenerateThoughtRequest, context: Any
@@ -24,8 +26,10 @@ class ContentServicer(ContentServiceServicer):
         note = await self._writing.generate_thought(
             request.topic, request.value, request.language, caller().user_id
         )
-        return pb.GenerateThoughtResponse(thought=note.text)
+        return pb.GenerateThoughtResponse(
+            thought=note.text, model=note.model, fallback_from=note.fallback_from, cached=note.cached
+        )
 
     async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
-        forgotten = await self._writing.forget(request.user_id, request.erasure_id)
-        return pb.EraseUserResponse(erased={"recent_notes": forgotten}, done=True)
+        erased = await self._writing.forget(request.user_id, request.erasure_id)
+        return pb.EraseUserResponse(erased=erased, done=True)

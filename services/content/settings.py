@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, RedisDsn, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, Field, HttpUrl, RedisDsn, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ModelName = Literal["gemini", "openai", "offline"]
@@ -17,15 +17,26 @@ class Settings(BaseSettings):
     valkey_url: RedisDsn
     # A lost memory of recent notes must not be felt, so waiting for it is short.
     valkey_seconds: float = Field(default=0.25, gt=0, le=5)
-    # Asked from left to right; those that are not switched on below are left out.
-    model_order: Annotated[tuple[ModelName, ...], NoDecode] = ("gemini", "openai", "offline")
-    # One attempt; a note may take three. The shipped client gives up on a performance after 20 s.
-    model_seconds: float = Field(default=3, gt=0, le=10)
+    # Asked from left to right; those that are not switched on below are left out. Older name: MODEL_ORDER.
+    models: Annotated[tuple[ModelName, ...], NoDecode] = Field(
+        default=("gemini", "openai", "offline"),
+        validation_alias=AliasChoices("CONTENT_MODELS", "CONTENT_MODEL_ORDER"),
+    )
+    # For one note, all models and attempts together, of the 20 s after which the shipped client gives up.
+    # The offline composer, which needs about a millisecond, may still write when it is over.
+    budget_seconds: float = Field(default=8, gt=0, le=15)
+
+    # The same user's same question within so many seconds gets the same thought; 0 keeps none.
+    cache_seconds: int = Field(default=600, ge=0, le=86_400)
+    # Performances too: faster, but then a note can be one that the user was given lately.
+    cache_for_perform: bool = False
 
     # Gemini is switched on by a key: in a file, or here.
     gemini_api_key: SecretStr = SecretStr("")
     gemini_api_key_file: Path | None = None
     gemini_base_url: HttpUrl = HttpUrl("https://generativelanguage.googleapis.com")
+    # For one note, all attempts together.
+    gemini_seconds: float = Field(default=4, gt=0, le=15)
     gemini_model: str = Field(default="gemini-2.5-flash-lite", pattern=r"^[\w.-]+$")
 
     # An OpenAI-compatible server is switched on by its URL, which ends in /v1 for most; a key is optional.
@@ -33,8 +44,9 @@ class Settings(BaseSettings):
     openai_api_key: SecretStr = SecretStr("")
     openai_api_key_file: Path | None = None
     openai_model: str = Field(default="", max_length=200)
+    openai_seconds: float = Field(default=4, gt=0, le=15)
 
-    @field_validator("model_order", mode="before")
+    @field_validator("models", mode="before")
     @classmethod
     def _from_commas(cls, given: object) -> object:
         return tuple(name.strip() for name in given.split(",")) if isinstance(given, str) else given

@@ -13,6 +13,7 @@ import grpc
 from services.kernel.caller import caller
 from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
+from services.kernel.tracing import client_span, traceparent
 
 _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 
@@ -29,8 +30,8 @@ def outgoing(seconds: float) -> dict[str, Any]:
     timeout = seconds if ends_at is None else max(0.001, min(seconds, ends_at - monotonic()))
     who = caller()
     metadata = [("x-request-id", who.request_id), ("x-user-id", who.user_id)]
-    if who.traceparent:
-        metadata.append(("traceparent", who.traceparent))
+    if parent := traceparent(otherwise=who.traceparent):
+        metadata.append(("traceparent", parent))
     return {"timeout": timeout, "metadata": tuple(metadata)}
 
 
@@ -47,7 +48,8 @@ def peer(name: str, known: Mapping[str, type[ServiceError]] | None = None) -> It
     that is not an outcome of the peer becomes PeerUnavailable or Deadline.
     """
     try:
-        yield
+        with client_span(name):
+            yield
     except grpc.aio.AioRpcError as failure:
         error, retry = api_error(failure)
         if error is not None and error.error in (known or {}):
@@ -67,9 +69,16 @@ def _passed_on(reason: str, status: int, action: str, retry: int) -> type[Servic
 class Channels:
     """Finds the way to each service: inside the process when it is served here, else by address."""
 
-    def __init__(self, handlers: Mapping[str, grpc.RpcMethodHandler], local: frozenset[str]) -> None:
+    def __init__(
+        self,
+        handlers: Mapping[str, grpc.RpcMethodHandler],
+        local: frozenset[str],
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        """Without credentials, calls to other processes are in clear."""
         self._handlers = handlers
         self._local = local
+        self._credentials = credentials
         self._open: dict[str, grpc.aio.Channel] = {}
 
     def to(self, service: str, address: str) -> Any:
@@ -79,8 +88,13 @@ class Channels:
         if not address:
             raise ValueError(f"the address of the {service} service is not set")
         if address not in self._open:
-            self._open[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            self._open[address] = self._opened(address)
         return self._open[address]
+
+    def _opened(self, address: str) -> grpc.aio.Channel:
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
 
     async def close(self) -> None:
         for channel in self._open.values():

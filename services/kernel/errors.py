@@ -35,6 +35,8 @@ class ServiceError(Exception):
     action: ClassVar[str] = ""
     # A class says it, or an instance that knows better.
     retry_after_seconds: int = 0
+    # Said beside the error, where a header belongs to it.
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, message: str) -> None:
         super().__init__(message)

@@ -15,9 +15,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kernel import edge, logs
 from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
+from services.kernel.pulse import watch_the_loop
+from services.kernel.readiness import Check, Dependencies
+from services.kernel.settings import read
+from services.kernel.tls import TlsSettings
+from services.kernel.tracing import tracing
 
 log = structlog.get_logger()
 SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class ServerSettings(BaseSettings):
@@ -26,6 +32,8 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True)
 
     address: str = "[::]:50051"
+    # Health in clear on a port of its own, for who asks without a certificate; empty for none.
+    health_address: str = ""
     # Prometheus metrics over plain HTTP; 0 for none.
     metrics_port: int = Field(default=0, ge=0, le=65535)
     # Time for the gateway to see NOT_SERVING before connections close.
@@ -39,8 +47,12 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
     """Collects servicers as grpc.Server would, with the edge around each method.
 
     Keys are full method names, "/package.Service/Method". Generated `add_..._to_server` functions
-    accept it in place of a server.
+    accept it in place of a server. `dependencies` are what the services cannot work without.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dependencies: dict[str, Check] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Generated code calls this as well; add_registered_method_handlers says the same."""
@@ -89,12 +101,15 @@ OpenService = Callable[[Handlers, Channels], AbstractAsyncContextManager[None]]
 async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -> None:
     """Run services in this process until SIGTERM or SIGINT; returns when all is closed."""
     logs.configure(settings.log_level)
+    tls = read(TlsSettings)
     stop = asyncio.Event()
     for signalled in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signalled, stop.set)
+    tracing.open("-".join(sorted(services)) if len(services) < 5 else "newvisions")
     handlers = Handlers()
     async with AsyncExitStack() as stack:
-        channels = Channels(handlers, frozenset(services))
+        stack.push_async_callback(asyncio.to_thread, tracing.close)
+        channels = Channels(handlers, frozenset(services), tls.for_channels() if tls.on else None)
         stack.push_async_callback(channels.close)
         for open_service in services.values():
             await stack.enter_async_context(open_service(handlers, channels))
@@ -102,7 +117,13 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         handlers.attach_to(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        port = server.add_insecure_port(settings.address)
+        port = (
+            server.add_secure_port(settings.address, tls.for_server())
+            if tls.on
+            else server.add_insecure_port(settings.address)
+        )
+        if settings.health_address:
+            await stack.enter_async_context(_health_in_clear(settings.health_address, checks))
         if settings.metrics_port:
             metrics, _ = start_http_server(settings.metrics_port)
             stack.callback(metrics.shutdown)
@@ -110,12 +131,32 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         for name in ("", "liveness", "readiness", *services):
             await checks.set(name, SERVING)
         log.info("server_started", services=sorted(services), address=settings.address, port=port)
-        await stop.wait()
+        async with running(_ready_while(handlers.dependencies, checks)), running(watch_the_loop()):
+            await stop.wait()
         await checks.enter_graceful_shutdown()
         log.info("server_draining", services=sorted(services))
         await asyncio.sleep(settings.drain_seconds)
         await server.stop(settings.stop_grace_seconds)
     log.info("server_stopped", services=sorted(services))
+
+
+async def _ready_while(dependencies: Mapping[str, Check], checks: health.aio.HealthServicer) -> None:
+    async def tell(ready: bool) -> None:
+        await checks.set("readiness", SERVING if ready else NOT_SERVING)
+
+    await Dependencies(dependencies, tell).watch()
+
+
+@asynccontextmanager
+async def _health_in_clear(address: str, checks: health.aio.HealthServicer) -> AsyncIterator[None]:
+    server = grpc.aio.server()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.stop(grace=None)
 
 
 _OPTIONS = (

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pymongo import AsyncMongoClient
 
 from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceServicer_to_server
-from services.kernel.client import Channels
+from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
+from services.kernel.client import Channels, limit_to
 from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.settings import read
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Patience
@@ -21,30 +24,39 @@ from services.perform.performing import Performing
 from services.perform.ports import Ports
 from services.perform.readiness import Readiness, serving
 from services.perform.recordings import Archive
-from services.perform.rpc import PerformServicer
+from services.perform.rpc import PerformServicer, SpeechServicer
 from services.perform.settings import Settings
+from services.perform.speech_keys import MongoSpeechKeys
+from services.perform.speech_settings import SpeechSettings
+from services.perform.speech_streaming import SpeechStreaming
 from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()  # type: ignore[call-arg]
+    settings = read(Settings)
     async with AsyncExitStack() as stack:
-        performances = await _performances(settings, stack)
+        client = await stack.enter_async_context(_client(settings))
+        performances = await _performances(settings, client)
         ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
         ports = _ports(settings, performances, ways)
         patience = _patience(settings)
         story = Story(ports, patience, _now)
-        background = await stack.enter_async_context(Background(settings.stop_seconds))
+        background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
+        performing = Performing(ports, story, background, patience, _now)
         servicer = PerformServicer(
-            Performing(ports, story, background, patience, _now),
+            performing,
             Archive(ports, patience, _now),
             Erasing(ports, story),
             Readiness({"database": performances.ping, **{name: serving(way) for name, way in ways.items()}}),
             settings.join_seconds,
         )
         add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        speeches = await _speeches(settings, client, ports, ways["synthesis"], background)
+        speech_servicer = SpeechServicer(speeches, performing, settings.join_seconds)
+        add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
+        handlers.dependencies["perform database"] = performances.ping
         sweeper = Sweeper(ports, story, patience, _now)
         async with _sweeping(sweeper, settings.sweep_interval_seconds):
             yield
@@ -59,8 +71,8 @@ def _now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-async def _performances(settings: Settings, stack: AsyncExitStack) -> MongoPerformances:
-    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
+    return AsyncMongoClient(
         str(settings.mongo_url),
         tz_aware=True,
         uuidRepresentation="standard",
@@ -69,10 +81,27 @@ async def _performances(settings: Settings, stack: AsyncExitStack) -> MongoPerfo
         connectTimeoutMS=3000,
         socketTimeoutMS=10_000,
     )
-    await stack.enter_async_context(client)
+
+
+async def _performances(settings: Settings, client: AsyncMongoClient[dict[str, Any]]) -> MongoPerformances:
     performances = MongoPerformances(client, settings.mongo_database, settings.mongo_connections)
     await performances.prepare()
     return performances
+
+
+async def _speeches(
+    settings: Settings,
+    client: AsyncMongoClient[dict[str, Any]],
+    ports: Ports,
+    synthesis: Any,
+    background: Background,
+) -> SpeechStreaming:
+    keys = MongoSpeechKeys(client, settings.mongo_database)
+    await keys.prepare()
+    # A speech is longer than a memo.
+    speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
+    key_lives = timedelta(hours=settings.key_hours)
+    return SpeechStreaming(replace(ports, speech=speech), keys, background, key_lives, _now)
 
 
 def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, Any]) -> Ports:
@@ -90,9 +119,10 @@ def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, 
 def _patience(settings: Settings) -> Patience:
     return Patience(
         performance=timedelta(seconds=settings.performance_seconds),
-        sweep=timedelta(seconds=settings.sweep_margin_seconds),
+        takeover=timedelta(seconds=settings.takeover_seconds),
         key=timedelta(hours=settings.key_hours),
         recording=timedelta(days=settings.recording_retention_days) or None,
+        unheard=timedelta(seconds=settings.unheard_seconds),
     )
 
 
@@ -108,4 +138,4 @@ async def _sweeping(sweeper: Sweeper, interval_seconds: float) -> AsyncIterator[
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"perform": open_service}, ServerSettings()))
+    asyncio.run(serve({"perform": open_service}, read(ServerSettings)))

@@ -1,7 +1,8 @@
 """Work that outlives the request that began it, and ends before the process does."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,13 +14,19 @@ log = structlog.get_logger()
 class Background:
     """Leaving it waits for what is under way; what is not done in time is cancelled, and may undo itself."""
 
-    def __init__(self, stop_seconds: float) -> None:
+    def __init__(self, stop_seconds: float, limit_calls: Callable[[float], None]) -> None:
+        """`limit_calls` bounds all calls to others in its context, in seconds from now."""
         self._stop_seconds = stop_seconds
+        self._limit_calls = limit_calls
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def start(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> asyncio.Task[None]:
+        """`seconds` are the budget of all its calls to others; without, they keep to the request's."""
+        context = copy_context()
+        if seconds is not None:
+            context.run(self._limit_calls, seconds)
+        task = asyncio.create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -8,6 +8,7 @@ from services.perform.domain import Charge, Failure, Performance, Phase, Recordi
 
 # No client can send a key that begins so.
 _NO_KEY = "\n"
+_TWIN = "\n="
 
 
 def document_of(performance: Performance) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def document_of(performance: Performance) -> dict[str, Any]:
     return {
         "_id": performance.performance_id,
         "user_id": performance.user_id,
-        "key": performance.key or no_key(performance.performance_id),
+        "key": key_of(performance),
         "fingerprint": performance.fingerprint,
         "created_at": performance.created_at,
         "state": performance.state,
@@ -40,6 +41,7 @@ def performance_in(document: dict[str, Any]) -> Performance:
         recording=None if recording is None else recording_in(document),
         charge=None if charge is None else _charge_in(charge),
         failure=None if failure is None else _failure_in(failure),
+        ended_at=document.get("ended_at"),
     )
 
 
@@ -111,6 +113,16 @@ def _failure_in(found: dict[str, Any]) -> Failure:
     )
 
 
+def key_of(performance: Performance) -> str:
+    """Without a key, the request itself is the key until its caller has the answer: a phone that lost its
+    connection asks the same again, and must not pay twice."""
+    return performance.key or twin_key(performance.fingerprint)
+
+
+def twin_key(fingerprint: str) -> str:
+    return f"{_TWIN}{fingerprint}"
+
+
 def no_key(performance_id: UUID) -> str:
-    """The index on keys is unique, so those without a key need one of their own."""
+    """The index on keys is unique, so those that give their key up need one of their own."""
     return f"{_NO_KEY}{performance_id}"

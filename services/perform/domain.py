@@ -31,6 +31,7 @@ _UNNAMED = {"en": "New Recording", "es": "Nueva grabación"}
 
 
 class State(StrEnum):
+    # Written down and not begun. Performances begin at once, so nothing is in it today.
     PENDING = "pending"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -71,11 +72,16 @@ class Order:
     routine_type: str
     value: str
     override: Override
+    # What the note is about, where a caller named it; empty where the routine says it.
+    topic: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal requests, whatever route they came by."""
-        return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """Equal for equal requests, whatever route they came by, and since before there were topics."""
+        asked = asdict(self)
+        if not self.topic:
+            del asked["topic"]
+        return sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
     @property
     def longest_text(self) -> int:
@@ -108,6 +114,19 @@ class Delivery:
     background_volume: int | None
     title: str
     date: str
+    # A factor.
+    speed: float = 1.0
+    # mp3, opus, aac, flac, wav or pcm.
+    audio_format: str = "mp3"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is to be said, who wrote it, and which models had been asked before and could not answer."""
+
+    text: str
+    model: str
+    fallback_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +137,8 @@ class LeasedVoice:
     # provider_voice_id or local_clone.
     source: str
     sample_hash: str
+    # Grows with each change of the user's voice.
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +214,11 @@ class Performance:
     recording: Recording | None = None
     charge: Charge | None = None
     failure: Failure | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def under_way(self) -> bool:
+        return self.state in {State.PENDING, State.RUNNING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +227,14 @@ class Patience:
 
     # From the claim to the kept recording.
     performance: timedelta
-    # What is not ended so long after its time was up is taken over.
-    sweep: timedelta
+    # Who performs says within this time that they are alive, or somebody else takes over.
+    takeover: timedelta
     # An outcome under its Idempotency-Key.
     key: timedelta
     # A recording; None for as long as its owner wants.
     recording: timedelta | None = None
+    # An answer that nobody got, for who asks the same without a key.
+    unheard: timedelta = timedelta(seconds=60)
 
 
 def check_value(value: str, *, shipped_client: bool) -> None:
@@ -234,7 +262,7 @@ def delivery(preferences: Preferences, override: Override, today: date) -> Deliv
 
     Neither title nor date ever tells what was performed: the list of recordings is seen on stage.
     """
-    language = _language(_either(override.voice_language, preferences.voice_language))
+    language = language_tag(_either(override.voice_language, preferences.voice_language))
     usual_name = "" if preferences.voice_note_name_default else preferences.voice_note_name
     has_background = _either(override.background_sound, preferences.background_sound)
     volume = _either(override.background_volume, preferences.background_volume)
@@ -253,7 +281,8 @@ def _either(first: T | None, second: T) -> T:
     return second if first is None else first
 
 
-def _language(name: str) -> str:
+def language_tag(name: str) -> str:
+    """BCP 47, also for names that clients used before there were tags."""
     return _LANGUAGE_NAMES.get(name.lower(), name)
 
 

@@ -1,6 +1,7 @@
 """What can happen to a performance or a recording that its caller may know."""
 
 from typing import ClassVar
+from uuid import UUID
 
 from services.kernel.errors import Kind, ServiceError
 
@@ -27,12 +28,22 @@ class KeyReused(ServiceError):
 
 class StillPerforming(ServiceError):
     kind, reason = Kind.DEADLINE, "DEADLINE_EXCEEDED"
-    action = "Ask again with the same Idempotency-Key."
+    action = "Ask the same again within a minute, or with the same Idempotency-Key, to get its answer."
 
 
 class PerformanceTooSlow(ServiceError):
     kind, reason = Kind.DEADLINE, "DEADLINE_EXCEEDED"
     action = "Try again."
+
+
+class PerformanceCrashed(ServiceError):
+    kind, reason = Kind.INTERNAL, "INTERNAL"
+    action = "Try again; if it goes on, report the request_id."
+
+
+class PerformanceNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "PERFORMANCE_NOT_FOUND"
+    action = "Check the id; what came to nothing is forgotten after a day."
 
 
 class PerformanceInterrupted(ServiceError):
@@ -86,6 +97,12 @@ class NotReady(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "NOT_READY"
     action = "Wait until the services named are back."
     retry_after_seconds = 2
+
+
+def of_performance(performance_id: UUID, error: ServiceError) -> ServiceError:
+    """The same error, with the id under which its performance can be looked up."""
+    error.headers = (("performance-id", str(performance_id)),)
+    return error
 
 
 class _Remembered(ServiceError):

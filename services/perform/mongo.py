@@ -19,10 +19,12 @@ from services.perform.documents import (
     charge_of,
     document_of,
     failure_of,
+    key_of,
     no_key,
     performance_in,
     recording_in,
     recording_of,
+    twin_key,
 )
 from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
@@ -68,7 +70,7 @@ class MongoPerformances:
                     return None
                 except DuplicateKeyError:
                     holder = await self._performances.find_one(
-                        {"user_id": performance.user_id, "key": performance.key}
+                        {"user_id": performance.user_id, "key": key_of(performance)}
                     )
             # Gone again when the holder failed meanwhile.
             if holder is not None:
@@ -78,6 +80,18 @@ class MongoPerformances:
         async with self._reachable():
             found = await self._performances.find_one({"_id": performance_id})
         return None if found is None else performance_in(found)
+
+    async def renew(self, performance_id: UUID, due_at: datetime) -> bool:
+        expected = {"_id": performance_id, "phase": {"$in": [Phase.DOING, Phase.KEEPING]}}
+        return await self._change(expected, {"$set": {"due_at": due_at}})
+
+    async def unheard(self, performance_id: UUID, fingerprint: str) -> None:
+        succeeded = {"_id": performance_id, "state": State.SUCCEEDED}
+        async with self._reachable():
+            try:
+                await self._performances.update_one(succeeded, {"$set": {"key": twin_key(fingerprint)}})
+            except DuplicateKeyError:
+                log.info("performance_unheard_twice", performance_id=str(performance_id))
 
     async def free_key(self, performance_id: UUID) -> None:
         await self._change({"_id": performance_id}, {"$set": {"key": no_key(performance_id)}})
@@ -97,19 +111,31 @@ class MongoPerformances:
         expected = {"_id": performance_id, "phase": Phase.DOING}
         return await self._change(expected, {"$set": {"phase": Phase.UNDOING}})
 
-    async def fail(self, performance_id: UUID, state: State, failure: Failure, until: datetime) -> None:
+    async def fail(
+        self, performance_id: UUID, state: State, failure: Failure, ended_at: datetime, until: datetime
+    ) -> None:
         ended = {
             "phase": Phase.DONE,
             "state": state,
             "failure": failure_of(failure),
             "key": no_key(performance_id),
+            "ended_at": ended_at,
             "expires_at": until,
         }
         expected = {"_id": performance_id, "phase": Phase.UNDOING}
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 
-    async def succeed(self, performance_id: UUID, charge: Charge) -> None:
-        ended = {"phase": Phase.DONE, "state": State.SUCCEEDED, "charge": charge_of(charge)}
+    async def succeed(
+        self, performance_id: UUID, charge: Charge, ended_at: datetime, *, free_key: bool
+    ) -> None:
+        ended: dict[str, Any] = {
+            "phase": Phase.DONE,
+            "state": State.SUCCEEDED,
+            "charge": charge_of(charge),
+            "ended_at": ended_at,
+        }
+        if free_key:
+            ended["key"] = no_key(performance_id)
         expected = {"_id": performance_id, "phase": Phase.KEEPING}
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 

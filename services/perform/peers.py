@@ -17,7 +17,8 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceS
 from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import PeerUnavailable, outgoing, peer
-from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Order, Preferences
+from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences
+from services.perform.speech_errors import VoiceMissing
 
 
 def _again() -> Any:
@@ -92,7 +93,12 @@ class VoiceLeases:
             with attempt, peer("voice"):
                 reply = await self._stub.LeaseVoice(request, **outgoing(self._lease_seconds))
         return LeasedVoice(
-            reply.engine, reply.engine_voice_id, reply.profile, reply.voice_source, reply.sample_hash
+            reply.engine,
+            reply.engine_voice_id,
+            reply.profile,
+            reply.voice_source,
+            reply.sample_hash,
+            reply.fence,
         )
 
     async def release(self, user_id: str, performance_id: UUID) -> None:
@@ -100,6 +106,20 @@ class VoiceLeases:
         async for attempt in _again():
             with attempt, peer("voice"):
                 await self._stub.ReleaseVoice(request, **_whatever_the_caller_does(self._seconds))
+
+    async def report_missing(self, user_id: str, lost: LeasedVoice) -> None:
+        request = voice.ReportMissingVoiceRequest(
+            user_id=user_id, engine_voice_id=lost.engine_voice_id, fence=lost.fence
+        )
+        async for attempt in _again():
+            with attempt, peer("voice"):
+                await self._stub.ReportMissingVoice(request, **outgoing(self._seconds))
+
+    async def clone_id(self, user_id: str) -> str:
+        with peer("voice"):
+            request = voice.GetVoiceMetaRequest(user_id=user_id)
+            reply = await self._stub.GetVoiceMeta(request, **outgoing(self._seconds))
+        return str(reply.voice_clone_id)
 
     async def sample_changed_at(self, user_id: str) -> datetime | None:
         with peer("voice"):
@@ -120,14 +140,24 @@ class ContentNotes:
         self._stub: Any = ContentServiceStub(channel)  # type: ignore[no-untyped-call]
         self._seconds = seconds
 
-    async def compose(self, order: Order, language: str, user_id: str) -> str:
+    async def compose(self, order: Order, language: str, user_id: str) -> Note:
+        if order.topic:
+            return await self._about(order.topic, order.value, language)
         request = content.ComposeNoteRequest(
             routine_type=order.routine_type, value=order.value, language=language, user_id=user_id
         )
         async for attempt in _again():
             with attempt, peer("content"):
                 reply = await self._stub.ComposeNote(request, **outgoing(self._seconds))
-        return str(reply.text)
+        return Note(reply.text, reply.model, tuple(reply.fallback_from))
+
+    async def _about(self, topic: str, value: str, language: str) -> Note:
+        """For the caller of this request, whom the call carries along."""
+        request = content.GenerateThoughtRequest(topic=topic, value=value, language=language)
+        async for attempt in _again():
+            with attempt, peer("content"):
+                reply = await self._stub.GenerateThought(request, **outgoing(self._seconds))
+        return Note(reply.thought, reply.model, tuple(reply.fallback_from))
 
 
 class SynthesisSpeech:
@@ -145,14 +175,17 @@ class SynthesisSpeech:
             engine_voice_id=voice.engine_voice_id,
             profile=voice.profile,
             delivery=synthesis.Delivery(
-                stability_percent=delivery.stability, similarity_percent=delivery.similarity
+                stability_percent=delivery.stability,
+                similarity_percent=delivery.similarity,
+                speed=delivery.speed,
             ),
             recording_id=str(recording_id),
             title=delivery.title,
+            format=delivery.audio_format,
         )
         if delivery.background_volume is not None:
             request.background.volume_percent = delivery.background_volume
-        with peer("synthesis"):
+        with peer("synthesis", {VoiceMissing.reason: VoiceMissing}):
             async with _messages(self._stub.Synthesize(request, **outgoing(self._seconds))) as messages:
                 async for message in messages:
                     if message.audio:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,10 +12,10 @@ from prometheus_client import Counter
 from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.background import Background
+from services.perform.claiming import Claiming, Request, still_performing
 from services.perform.domain import (
     Charge,
     Failure,
-    Order,
     Patience,
     Performance,
     Phase,
@@ -25,25 +25,27 @@ from services.perform.domain import (
 )
 from services.perform.errors import (
     CallerLeft,
-    KeyReused,
+    PerformanceCrashed,
     PerformanceInterrupted,
+    PerformanceNotFound,
     PerformanceTooSlow,
     RecordingNotFound,
-    StillPerforming,
+    of_performance,
 )
 from services.perform.ports import Clock, Ports
+from services.perform.recovering import Recovery
 from services.perform.sound import Sound
 from services.perform.steps import Story, Take
+from services.perform.undoing import Undoing
 
 log = structlog.get_logger()
 
 OUTCOMES = Counter(
     "perform_outcomes_total", "Performances that ended, by state and reason.", ["state", "reason"]
 )
-_CRASHED = Failure(500, "INTERNAL", "Something went wrong on our side.")
 _LEFT = "caller left"
-_POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.01, 0.25
-_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 2.0
+# A stream ends so long after its last audio at most, that its outcome is written down by then.
+_LONGEST_END_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +65,6 @@ class Heading:
     expected_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One call: its own id, who asks for what, under which Idempotency-Key (empty for none), and how long
-    it waits for an earlier one with the same key."""
-
-    performance_id: UUID
-    user_id: str
-    order: Order
-    key: str
-    join_seconds: float
-
-
 class Performing:
     def __init__(
         self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
@@ -85,13 +75,26 @@ class Performing:
         self._background = background
         self._patience = patience
         self._now = now
+        self._undoing = Undoing(ports, story, background, patience, now)
+        recovery = Recovery(ports, story, patience, now)
+        self._claiming = Claiming(ports, recovery, self._undoing, patience, now)
 
     async def perform(self, request: Request) -> Performed:
         """The whole memo. It is made to its end also when the caller leaves: the next one may ask for it."""
-        take = await self._claim(request)
+        give_up = asyncio.get_running_loop().time() + request.join_seconds
+        take = await self._claiming.claim(request, give_up)
         if isinstance(take, Performance):
             return await self._again(take)
-        await asyncio.shield(self._background.start(self._run(take)))
+        task = self._begin(take)
+        try:
+            async with asyncio.timeout_at(give_up):
+                await asyncio.shield(task)
+        except TimeoutError:
+            self._leave(take, task)
+            raise still_performing(take.performance_id) from None
+        except asyncio.CancelledError:
+            self._leave(take, task)
+            raise
         if take.failure is not None:
             raise take.failure
         return Performed(take.recording, _charge(take), bytes(take.sound.audio))
@@ -99,7 +102,8 @@ class Performing:
     async def listen(self, request: Request) -> AsyncGenerator[Heading | bytes, None]:
         """The heading with the first audio, then the rest. A caller who leaves before the audio is whole
         ends the performance: nothing is kept, nothing is charged."""
-        take = await self._claim(request)
+        give_up = asyncio.get_running_loop().time() + request.join_seconds
+        take = await self._claiming.claim(request, give_up)
         if isinstance(take, Performance):
             again = await self._again(take)
             yield _heading(again.recording)
@@ -107,9 +111,9 @@ class Performing:
                 async for chunk in chunks:
                     yield chunk
             return
-        task = self._background.start(self._run(take))
+        task = self._begin(take)
+        heard, heard_all = False, False
         try:
-            heard = False
             async with aclosing(take.sound.listen()) as chunks:
                 async for chunk in chunks:
                     if not heard:
@@ -118,80 +122,81 @@ class Performing:
                         )
                     heard = True
                     yield chunk
+            heard_all = True
+            # Who asks the same again now has heard this one, and gets another.
+            await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
             if not take.decided:
                 task.cancel(_LEFT)
+            elif not heard_all:
+                self._leave(take, task)
 
-    async def _claim(self, request: Request) -> Take | Performance:
-        """A new take, or the earlier performance that has the outcome."""
-        give_up = asyncio.get_running_loop().time() + request.join_seconds
-        while True:
-            take = Take(request.performance_id, request.user_id, self._now())
-            take.order = request.order
-            try:
-                holder = await self._performances.claim(self._new(request))
-            except ServiceError as error:
-                # The claim may have been written all the same.
-                self._background.start_retrying(self._undo_later(take, State.FAILED, Failure.of(error)))
-                raise
-            if holder is None:
-                return take
-            if self._expired(holder):
-                await self._performances.free_key(holder.performance_id)
-                continue
-            if holder.fingerprint != request.order.fingerprint:
-                raise KeyReused("This Idempotency-Key was used for another request.")
-            ended = await self._outcome_of(holder.performance_id, give_up)
-            if ended is not None and ended.state is not State.CANCELLED:
-                log.info("performance_joined", performance_id=str(ended.performance_id), state=ended.state)
-                return ended
+    async def find(self, user_id: str, performance_id: str) -> Performance:
+        """How a performance stands. Raises PerformanceNotFound, also for other users' ones."""
+        found = None
+        with suppress(ValueError):
+            found = await self._performances.find(UUID(performance_id))
+        if found is None or found.user_id != user_id:
+            raise PerformanceNotFound("There is no such performance.")
+        return found
 
-    def _new(self, request: Request) -> Performance:
-        now = self._now()
-        return Performance(
-            performance_id=request.performance_id,
-            user_id=request.user_id,
-            key=request.key,
-            fingerprint=request.order.fingerprint,
-            created_at=now,
-            state=State.RUNNING,
-            phase=Phase.DOING,
-            due_at=now + self._patience.performance + self._patience.sweep,
-        )
+    def _leave(self, take: Take, task: asyncio.Task[None]) -> None:
+        """Its outcome stays for who asks the same again."""
+        take.left = True
+        if not take.keyed:
+            self._background.start(self._unheard(take, task))
 
-    def _expired(self, holder: Performance) -> bool:
-        """One still under way keeps its key however old it is."""
-        age = self._now() - holder.created_at
-        return holder.phase is Phase.DONE and age > self._patience.key
-
-    async def _outcome_of(self, performance_id: UUID, give_up: float) -> Performance | None:
-        """Waits across processes; None when there is nothing to wait for any more."""
-        pause = _POLL_SECONDS
-        while True:
-            found = await self._performances.find(performance_id)
-            if found is None or found.state not in {State.PENDING, State.RUNNING}:
-                return found
-            left = give_up - asyncio.get_running_loop().time()
-            if left <= 0:
-                raise StillPerforming("The first request with this Idempotency-Key is still under way.")
-            await asyncio.sleep(min(pause, left))
-            pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
+    async def _unheard(self, take: Take, task: asyncio.Task[None]) -> None:
+        """The outcome may have been written down as heard just when the caller left."""
+        await asyncio.wait([task])
+        try:
+            await self._performances.unheard(take.performance_id, take.order.fingerprint)
+        except ServiceError as error:
+            log.warning("unheard_unknown", performance_id=str(take.performance_id), cause=error.reason)
 
     async def _again(self, ended: Performance) -> Performed:
         if ended.failure is not None:
-            raise ended.failure.as_error()
-        if ended.recording is None or ended.charge is None:
+            raise of_performance(ended.performance_id, ended.failure.as_error())
+        if ended.phase is Phase.ERASING or ended.recording is None or ended.charge is None:
             raise RecordingNotFound("The recording of this request was deleted.")
         audio = await self._blobs.get(ended.user_id, ended.performance_id)
         return Performed(ended.recording, ended.charge, audio)
 
+    def _begin(self, take: Take) -> asyncio.Task[None]:
+        """The caller's own deadline may be shorter; who asks again gets what is made meanwhile."""
+        return self._background.start(self._run(take), self._patience.performance.total_seconds())
+
     async def _run(self, take: Take) -> None:
         """Never raises: who waits finds the outcome in the take."""
+        ended = asyncio.Event()
+        self._background.start(self._stay(take.performance_id, ended))
+        try:
+            await self._run_to_its_end(take)
+        finally:
+            ended.set()
+
+    async def _stay(self, performance_id: UUID, ended: asyncio.Event) -> None:
+        """Say now and then that this process is alive; a performance that is quick never does."""
+        while True:
+            try:
+                await asyncio.wait_for(ended.wait(), self._patience.takeover.total_seconds() / 2)
+                return
+            except TimeoutError:
+                pass
+            try:
+                ours = await self._performances.renew(performance_id, self._now() + self._patience.takeover)
+            except ServiceError as error:
+                log.warning("renewal_failed", performance_id=str(performance_id), cause=error.reason)
+                continue
+            if not ours:
+                return
+
+    async def _run_to_its_end(self, take: Take) -> None:
         try:
             async with asyncio.timeout(self._patience.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
-            cause, take.decided = _told(failure), True
+            cause, take.decided = of_performance(take.performance_id, _told(failure)), True
             try:
                 await self._undo(take, cause)
             finally:
@@ -201,57 +206,28 @@ class Performing:
         take.sound.end()
         await self._finish(take)
 
-    async def _undo(self, take: Take, cause: BaseException) -> None:
-        state, failure = _outcome(cause)
-        OUTCOMES.labels(state, failure.reason).inc()
+    async def _undo(self, take: Take, cause: ServiceError) -> None:
+        state = State.CANCELLED if isinstance(cause, CallerLeft) else State.FAILED
+        OUTCOMES.labels(state, cause.reason).inc()
         log.info(
             "performance_failed",
             performance_id=str(take.performance_id),
             state=state,
-            failure=failure.reason,
+            failure=cause.reason,
         )
-        try:
-            await self._undo_once(take, state, failure)
-        except ServiceError as error:
-            log.warning(
-                "performance_undo_delayed", performance_id=str(take.performance_id), cause=error.reason
-            )
-            self._background.start_retrying(self._undo_later(take, state, failure))
-
-    async def _undo_once(self, take: Take, state: State, failure: Failure) -> None:
-        ours = await self._performances.begin_undo(take.performance_id)
-        if not ours and await self._kept(take):
-            return
-        await saga.undo(self._story.until_kept, take)
-        # Changes nothing when the sweeper wrote an outcome first.
-        await self._performances.fail(take.performance_id, state, failure, self._now() + self._patience.key)
-
-    async def _undo_later(self, take: Take, state: State, failure: Failure) -> None:
-        """A short stall of the database must not hold a key, or credits, until the sweeper comes."""
-        give_up = self._now() + self._patience.performance
-        pause = _FIRST_RETRY_SECONDS
-        while self._now() < give_up:
-            await asyncio.sleep(pause)
-            try:
-                await self._undo_once(take, state, failure)
-                return
-            except ServiceError:
-                pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
-        log.warning("performance_left_to_sweeper", performance_id=str(take.performance_id))
-
-    async def _kept(self, take: Take) -> bool:
-        """Also when the answer to keeping it was lost."""
-        found = await self._performances.find(take.performance_id)
-        return found is not None and found.recording is not None
+        await self._undoing.undo(take, state, Failure.of(cause))
 
     async def _finish(self, take: Take) -> None:
         try:
             await saga.press_on(self._story.after, take)
-            await self._performances.succeed(take.performance_id, _charge(take))
+            free_key = not (take.keyed or take.left)
+            await self._performances.succeed(
+                take.performance_id, _charge(take), self._now(), free_key=free_key
+            )
         except ServiceError as error:
             _leave_to_sweeper(take, error)
             if take.charge is None:
-                take.failure = error
+                take.failure = of_performance(take.performance_id, error)
         kept = take.recording
         OUTCOMES.labels(State.SUCCEEDED, "").inc()
         log.info(
@@ -264,19 +240,17 @@ class Performing:
         )
 
 
-def _told(failure: BaseException) -> BaseException:
+def _told(failure: BaseException) -> ServiceError:
     """What the waiting caller gets; a cancelled performance must not look like a cancelled caller."""
+    if isinstance(failure, ServiceError):
+        return failure
     if isinstance(failure, TimeoutError):
         return PerformanceTooSlow("The performance took too long.")
     if isinstance(failure, asyncio.CancelledError):
         kind = CallerLeft if _LEFT in failure.args else PerformanceInterrupted
         return kind("The performance was stopped before the memo was whole.")
-    return failure
-
-
-def _outcome(cause: BaseException) -> tuple[State, Failure]:
-    failure = Failure.of(cause) if isinstance(cause, ServiceError) else _CRASHED
-    return State.CANCELLED if isinstance(cause, CallerLeft) else State.FAILED, failure
+    log.error("performance_crashed", exc_info=failure)
+    return PerformanceCrashed("Something went wrong on our side.")
 
 
 def _charge(take: Take) -> Charge:

@@ -15,6 +15,7 @@ from services.perform.domain import (
     Failure,
     LeasedVoice,
     Made,
+    Note,
     Order,
     Performance,
     Preferences,
@@ -22,6 +23,7 @@ from services.perform.domain import (
     State,
 )
 from services.perform.filing import Span
+from services.perform.speech import HeldKey, KeyClaim
 
 
 class Credits(Protocol):
@@ -44,12 +46,18 @@ class Voices(Protocol):
     async def release(self, user_id: str, performance_id: UUID) -> None:
         """Safe to repeat, also when there never was a lease."""
 
+    async def report_missing(self, user_id: str, lost: LeasedVoice) -> None:
+        """The provider no longer has it: the next lease is another voice. Safe to repeat."""
+
+    async def clone_id(self, user_id: str) -> str:
+        """The name under which the user knows their voice; empty without one."""
+
     async def sample_changed_at(self, user_id: str) -> datetime | None:
         """When the caller's present sample came; None without one."""
 
 
 class Notes(Protocol):
-    async def compose(self, order: Order, language: str, user_id: str) -> str:
+    async def compose(self, order: Order, language: str, user_id: str) -> Note:
         """Raises CONTENT_REFUSED, CONTENT_RULES_NOT_MET, VALUE_TOO_LONG."""
 
 
@@ -57,7 +65,10 @@ class Speech(Protocol):
     def speak(
         self, text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
     ) -> AsyncGenerator[bytes | Made, None]:
-        """Audio as it is made, then what was made; audio without that is not whole."""
+        """Audio as it is made, then what was made; audio without that is not whole.
+
+        Raises VoiceMissing when the voice is no longer where it was kept.
+        """
 
 
 class Blobs(Protocol):
@@ -84,6 +95,12 @@ class Performances(Protocol):
 
     async def find(self, performance_id: UUID) -> Performance | None: ...
 
+    async def renew(self, performance_id: UUID, due_at: datetime) -> bool:
+        """Who performs is alive: nobody may take over before then. False when it is not theirs any more."""
+
+    async def unheard(self, performance_id: UUID, fingerprint: str) -> None:
+        """Who asks the same without a key gets its success. Changes nothing when another one's is theirs."""
+
     async def free_key(self, performance_id: UUID) -> None:
         """The key may be used again; the outcome stays."""
 
@@ -93,10 +110,15 @@ class Performances(Protocol):
     async def begin_undo(self, performance_id: UUID) -> bool:
         """Nobody can keep it any more. False when it is kept already, or was taken over."""
 
-    async def fail(self, performance_id: UUID, state: State, failure: Failure, until: datetime) -> None:
+    async def fail(
+        self, performance_id: UUID, state: State, failure: Failure, ended_at: datetime, until: datetime
+    ) -> None:
         """Write down that it came to nothing, remembered until then; its key may be used again."""
 
-    async def succeed(self, performance_id: UUID, charge: Charge) -> None: ...
+    async def succeed(
+        self, performance_id: UUID, charge: Charge, ended_at: datetime, *, free_key: bool
+    ) -> None:
+        """`free_key` when nobody shall get this outcome by asking the same again."""
 
     async def due(self, now: datetime, limit: int) -> list[Performance]:
         """Unfinished ones whose time is up."""
@@ -128,6 +150,19 @@ class Recordings(Protocol):
 
     async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
         """Recordings of any user that were made before that moment."""
+
+
+class SpeechKeys(Protocol):
+    """Idempotency-Keys of speech, of which nothing else is kept."""
+
+    async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
+        """Take it until then. None when that worked, else what somebody else did under it."""
+
+    async def spend(self, claim: KeyClaim, until: datetime) -> None:
+        """It was spoken: the key may not be used again until then."""
+
+    async def free(self, claim: KeyClaim) -> None:
+        """It came to nothing: the key may be used again. Safe to repeat."""
 
 
 class Clock(Protocol):

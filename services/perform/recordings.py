@@ -70,7 +70,7 @@ class Archive:
         """Gone for everybody at once; a crash before the audio is removed is the sweeper's."""
         found = _id(recording_id)
         now = self._now()
-        await self._recordings.hide(user_id, found, now + self._patience.sweep)
+        await self._recordings.hide(user_id, found, now + self._patience.takeover)
         await self._blobs.delete(user_id, found)
         await self._recordings.forget(found, now + self._patience.key)
         log.info("recording_deleted", recording_id=recording_id)

@@ -11,6 +11,8 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Histogram
 
+from services.kernel.tracing import stage
+
 STAGE_SECONDS = Histogram(
     "perform_step_seconds",
     "Time a step of a performance took, also when it failed.",
@@ -37,13 +39,13 @@ Stage = tuple[Step[S], ...]
 
 async def run(stages: Sequence[Stage[S]], state: S) -> None:
     """Every stage in order. The first failure stops the rest and is raised."""
-    for stage in stages:
-        if len(stage) == 1:
-            await _timed(stage[0], state)
+    for steps in stages:
+        if len(steps) == 1:
+            await _timed(steps[0], state)
             continue
         try:
             async with asyncio.TaskGroup() as group:
-                for step in stage:
+                for step in steps:
                     group.create_task(_timed(step, state))
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from None
@@ -51,12 +53,12 @@ async def run(stages: Sequence[Stage[S]], state: S) -> None:
 
 async def press_on(stages: Sequence[Stage[S]], state: S) -> None:
     """Every step, whatever happens to the others; then the first failure is raised."""
-    await _all(_timed(step, state) for stage in stages for step in stage)
+    await _all(_timed(step, state) for steps in stages for step in steps)
 
 
 async def undo(stages: Sequence[Stage[S]], state: S) -> None:
     """Every undo, whatever happens to the others; then the first failure is raised."""
-    await _all(step.undo(state) for stage in stages for step in stage if step.undo)
+    await _all(step.undo(state) for steps in stages for step in steps if step.undo)
 
 
 async def _all(attempts: Iterator[Awaitable[None]]) -> None:
@@ -68,6 +70,7 @@ async def _all(attempts: Iterator[Awaitable[None]]) -> None:
 async def _timed(step: Step[S], state: S) -> None:
     started = perf_counter()
     try:
-        await step.do(state)
+        with stage(f"perform {step.name}"):
+            await step.do(state)
     finally:
         STAGE_SECONDS.labels(step.name).observe(perf_counter() - started)

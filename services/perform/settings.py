@@ -34,11 +34,13 @@ class Settings(BaseSettings):
     performance_seconds: float = Field(default=60, gt=0, le=300)
     # A second request with the key of one under way waits so long for its outcome.
     join_seconds: float = Field(default=60, gt=0, le=300)
-    # The sweeper takes over what is unfinished so long after its time was up.
-    sweep_margin_seconds: float = Field(default=15, ge=0, le=600)
+    # A process that performs says within this time that it is alive, or another one ends what it began.
+    takeover_seconds: float = Field(default=10, gt=0, le=600)
     sweep_interval_seconds: float = Field(default=5, gt=0, le=600)
     # How long one outcome is remembered under its Idempotency-Key.
     key_hours: float = Field(default=24, gt=0, le=24 * 30)
+    # The same for who sent no key, went away without the answer, and asks the same again.
+    unheard_seconds: float = Field(default=60, gt=0, le=3600)
     # Recordings are removed so long after they were made; 0 keeps them until their owner deletes them.
     recording_retention_days: float = Field(default=0, ge=0, le=36_500)
     # Performances still under way when the process stops get so long to end.

@@ -6,7 +6,8 @@ from datetime import datetime
 from time import perf_counter
 from uuid import UUID
 
-from prometheus_client import Histogram
+import structlog
+from prometheus_client import Counter, Histogram
 
 from services.perform.domain import (
     Charge,
@@ -24,12 +25,20 @@ from services.perform.filing import file_name
 from services.perform.ports import Clock, Ports
 from services.perform.saga import Stage, Step
 from services.perform.sound import Sound
+from services.perform.speaking import Words, spoken
 
+log = structlog.get_logger()
+
+TEXT_MODELS = Counter(
+    "perform_text_models_total",
+    "Notes by the model that wrote them, and the models that had been asked before.",
+    ["model", "fallback"],
+)
 FIRST_AUDIO_SECONDS = Histogram(
     "perform_first_audio_seconds",
     "Time from the claim to the first byte of audio.",
     # Fine around 300 ms, where a performer starts to notice the wait.
-    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 5),
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 5),
 )
 # A memo of a minute has 1 MB; more is an engine that does not stop.
 _MOST_AUDIO_BYTES = 4 << 20
@@ -43,6 +52,8 @@ class Take:
     user_id: str
     # When it was claimed.
     began_at: datetime
+    # Under a key of the client's.
+    keyed: bool = False
     order: Order = field(init=False)
     preferences: Preferences = field(init=False)
     delivery: Delivery = field(init=False)
@@ -56,6 +67,8 @@ class Take:
     # All audio is there, or it is being undone: a caller who leaves now changes nothing any more.
     decided: bool = False
     failure: BaseException | None = None
+    # Its caller went away without the answer.
+    left: bool = False
     began: float = field(default_factory=perf_counter)
 
 
@@ -103,18 +116,28 @@ class Story:
 
     async def _compose(self, take: Take) -> None:
         take.delivery = delivery(take.preferences, take.order.override, self._now().date())
-        text = await self._ports.notes.compose(take.order, take.delivery.language, take.user_id)
-        if len(text) > take.order.longest_text:
+        note = await self._ports.notes.compose(take.order, take.delivery.language, take.user_id)
+        TEXT_MODELS.labels(note.model, ",".join(note.fallback_from)).inc()
+        log.info(
+            "note_composed",
+            performance_id=str(take.performance_id),
+            text_model=note.model,
+            fallback_from=note.fallback_from,
+        )
+        if len(note.text) > take.order.longest_text:
             raise TextTooLong("The note became longer than notes may be.")
-        take.text = text
+        take.text = note.text
 
     async def _speak(self, take: Take) -> None:
         made: Made | None = None
-        speech = self._ports.speech.speak(take.text, take.voice, take.delivery, take.performance_id)
-        async with aclosing(speech) as pieces:
+        words = Words(take.performance_id, take.user_id, take.text, take.delivery)
+        async with aclosing(spoken(self._ports, words, take.voice)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Made):
                     made = piece
+                    continue
+                if isinstance(piece, LeasedVoice):
+                    take.voice, take.leased_at = piece, self._now()
                     continue
                 if not take.sound.audio:
                     FIRST_AUDIO_SECONDS.observe(perf_counter() - take.began)
@@ -134,7 +157,7 @@ class Story:
     async def _keep(self, take: Take) -> None:
         """Blob first, then this: whoever sees the recording can hear it."""
         take.recording = _recording(take, self._now())
-        due_at = take.recording.created_at + self._patience.sweep
+        due_at = take.recording.created_at + self._patience.takeover
         await self._ports.performances.keep(take.recording, due_at)
 
     async def _settle(self, take: Take) -> None:

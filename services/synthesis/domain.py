@@ -1,6 +1,7 @@
 """What is true of speech, whoever asks."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from services.kernel.errors import Kind, ServiceError
@@ -23,6 +24,13 @@ class VoiceNotEnrolled(ServiceError):
     action = "Upload a voice sample, then perform again."
 
 
+class ProviderVoiceMissing(ServiceError):
+    """The provider that keeps this engine's voices no longer has this one: it has to be cloned again."""
+
+    kind, reason = Kind.CONFLICT, "PROVIDER_VOICE_MISSING"
+    action = "Perform again; the voice is made anew from its sample."
+
+
 class LanguageNotSpoken(ServiceError):
     kind, reason = Kind.INVALID, "LANGUAGE_NOT_SPOKEN"
     action = "Choose a language that this engine speaks."
@@ -31,6 +39,16 @@ class LanguageNotSpoken(ServiceError):
 class SampleUnusable(ServiceError):
     kind, reason = Kind.INVALID, "SAMPLE_UNUSABLE"
     action = "Send 1 to 70 seconds of 16-bit mono audio."
+
+
+class SampleRateNotOffered(ServiceError):
+    kind, reason = Kind.INVALID, "SAMPLE_RATE_NOT_OFFERED"
+    action = "Leave the sample rate out, or choose another."
+
+
+class SoundNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "SOUND_NOT_FOUND"
+    action = "Choose fan, room_tone, street or rain."
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,26 +107,95 @@ class Labels:
 
     title: str = ""
     recording_id: str = ""
+    # False only where somebody was recorded.
+    spoken_by_machine: bool = True
+
+
+class Format(StrEnum):
+    MP3 = "mp3"
+    OPUS = "opus"
+    AAC = "aac"
+    FLAC = "flac"
+    WAV = "wav"
+    PCM = "pcm"
+
+
+_RATES: Final = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+# The first is what a listener gets who asks for none.
+OFFERED_RATES: Final = {
+    Format.MP3: (44_100, *_RATES),
+    Format.OPUS: (48_000, 8_000, 16_000, 24_000),
+    Format.AAC: (44_100, *_RATES),
+    Format.FLAC: (44_100, *_RATES),
+    Format.WAV: (24_000, *_RATES),
+    Format.PCM: (24_000, *_RATES),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """In which form a listener gets the audio; always one channel."""
+
+    format: Format = Format.MP3
+    sample_rate: int = OFFERED_RATES[Format.MP3][0]
+
+    @classmethod
+    def wanted(cls, name: str, sample_rate: int) -> "Medium":
+        """ "" is mp3 and 0 the format's own rate. Raises SampleRateNotOffered."""
+        wanted = Format(name or Format.MP3)
+        rate = sample_rate or OFFERED_RATES[wanted][0]
+        if rate not in OFFERED_RATES[wanted]:
+            raise SampleRateNotOffered(f"There is no {wanted} at {rate} samples a second.")
+        return cls(wanted, rate)
+
+
+class Sound(StrEnum):
+    """What can be under a memo."""
+
+    FAN = "fan"
+    ROOM_TONE = "room_tone"
+    STREET = "street"
+    RAIN = "rain"
+    OFF = "off"
+
+    @classmethod
+    def named(cls, name: str) -> "Sound":
+        """Raises SoundNotFound."""
+        try:
+            return cls(name)
+        except ValueError:
+            raise SoundNotFound(f"There is no sound named {name!r}.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """0 percent is silence, exactly like Sound.OFF."""
+
+    sound: Sound = Sound.FAN
+    volume_percent: int = 0
+    # The sound steps back while the voice speaks.
+    ducking: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One memo: what to say, in whose voice, over what."""
+    """One memo: what to say, in whose voice, over what, in which form."""
 
     engine: str
     utterance: Utterance
     voice: EnrolledVoice
     labels: Labels = field(default_factory=Labels)
-    # 0 is silence, exactly like no background.
-    background_percent: int = 0
+    background: Background = field(default_factory=Background)
+    medium: Medium = field(default_factory=Medium)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole frames; only the last piece has the summary."""
+    """Whole frames; only the last piece has the summary, only the first the content type."""
 
     audio: bytes
     summary: Summary | None = None
+    content_type: str = ""
 
 
 SAMPLE_SECONDS: Final = (1, 70)

@@ -1,7 +1,10 @@
-"""What synthesis needs from outside: something that speaks."""
+"""What synthesis needs from outside: something that speaks, and perhaps something that marks speech."""
 
 from collections.abc import AsyncGenerator
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.synthesis.domain import EnrolledVoice, Utterance
 
@@ -26,3 +29,25 @@ class Engine(Protocol):
         """Yield PCM as it is made, clause by clause. Consume inside `aclosing`."""
 
     async def close(self) -> None: ...
+
+
+class Mark(Protocol):
+    """The mark of one memo, while it is made."""
+
+    def add(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What is marked by now, of all that was added; where samples are cut changes nothing."""
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest: altogether as many as were added."""
+
+
+class Watermark(Protocol):
+    """Hides in the sound itself that a machine spoke, where no listener hears it."""
+
+    name: str
+
+    def begin(self, sample_rate: int) -> Mark:
+        """The same for each memo: the same samples are marked the same."""
+
+    def found(self, samples: NDArray[np.float32], sample_rate: int) -> bool:
+        """Whether this audio, as it was decoded from any of our formats, has the mark."""

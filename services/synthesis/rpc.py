@@ -8,17 +8,33 @@ from google.api.httpbody_pb2 import HttpBody
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceServicer
-from services.synthesis.ambience import Fan
-from services.synthesis.domain import Delivery, EnrolledVoice, Labels, Order, Piece, Utterance
-from services.synthesis.studio import Studio
-from services.synthesis.usecases import Engines, enrol_voice, speak_memo
+from services.synthesis.domain import (
+    Background,
+    Delivery,
+    EnrolledVoice,
+    Labels,
+    Medium,
+    Order,
+    Piece,
+    Sound,
+    Utterance,
+)
+from services.synthesis.usecases import (
+    Desk,
+    Engines,
+    Showroom,
+    enrol_voice,
+    hear_preview,
+    hear_sound,
+    speak_memo,
+)
 
 
 class SynthesisServicer(SynthesisServiceServicer):
-    def __init__(self, engines: Engines, studio: Studio, fan: Fan) -> None:
+    def __init__(self, engines: Engines, desk: Desk, showroom: Showroom) -> None:
         self._engines = engines
-        self._studio = studio
-        self._fan = fan
+        self._desk = desk
+        self._showroom = showroom
 
     async def EnrolVoice(self, request: pb.EnrolVoiceRequest, _: Any) -> pb.EnrolVoiceResponse:
         profile = await enrol_voice(self._engines, request.engine, request.pcm, request.sample_rate)
@@ -27,12 +43,25 @@ class SynthesisServicer(SynthesisServiceServicer):
     async def Synthesize(
         self, request: pb.SynthesizeRequest, _: Any
     ) -> AsyncGenerator[pb.SynthesizeResponse, None]:
-        async with aclosing(speak_memo(self._engines, self._studio, self._fan, _order(request))) as pieces:
+        async with aclosing(speak_memo(self._engines, self._desk, _order(request))) as pieces:
             async for piece in pieces:
                 yield _message(piece)
 
-    async def GetFanSound(self, _request: pb.GetFanSoundRequest, _: Any) -> pb.GetFanSoundResponse:
-        return pb.GetFanSoundResponse(body=HttpBody(content_type="audio/mpeg", data=self._fan.mp3))
+    async def GetFanSound(self, request: pb.GetFanSoundRequest, _: Any) -> pb.GetFanSoundResponse:
+        return pb.GetFanSoundResponse(body=await self._sound("fan", request))
+
+    async def GetAmbientSound(self, request: pb.GetAmbientSoundRequest, _: Any) -> pb.GetAmbientSoundResponse:
+        return pb.GetAmbientSoundResponse(body=await self._sound(request.sound, request))
+
+    async def _sound(self, name: str, request: pb.GetFanSoundRequest | pb.GetAmbientSoundRequest) -> HttpBody:
+        volume = request.volume if request.HasField("volume") else 100
+        return HttpBody(content_type="audio/mpeg", data=await hear_sound(self._showroom, name, volume))
+
+    async def PreviewAmbience(self, request: pb.PreviewAmbienceRequest, _: Any) -> pb.PreviewAmbienceResponse:
+        volume = request.volume if request.HasField("volume") else 30
+        background = Background(Sound.named(request.sound), volume, request.ducking)
+        preview = await hear_preview(self._showroom, background)
+        return pb.PreviewAmbienceResponse(body=HttpBody(content_type="audio/mpeg", data=preview))
 
 
 def _order(request: pb.SynthesizeRequest) -> Order:
@@ -41,8 +70,14 @@ def _order(request: pb.SynthesizeRequest) -> Order:
         utterance=Utterance(request.text, request.language, _delivery(request)),
         voice=EnrolledVoice(request.engine_voice_id, request.profile),
         labels=Labels(request.title, request.recording_id),
-        background_percent=request.background.volume_percent,
+        background=_background(request.background),
+        medium=Medium.wanted(request.format, request.sample_rate),
     )
+
+
+def _background(background: pb.Background) -> Background:
+    sound = Sound(background.sound or Sound.FAN)
+    return Background(sound, background.volume_percent, background.ducking)
 
 
 def _delivery(request: pb.SynthesizeRequest) -> Delivery:
@@ -51,11 +86,13 @@ def _delivery(request: pb.SynthesizeRequest) -> Delivery:
     return Delivery(
         stability=request.delivery.stability_percent / 100,
         similarity=request.delivery.similarity_percent / 100,
+        style=request.delivery.style_percent / 100,
+        speed=request.delivery.speed if request.delivery.HasField("speed") else 1.0,
     )
 
 
 def _message(piece: Piece) -> pb.SynthesizeResponse:
     if piece.summary is None:
-        return pb.SynthesizeResponse(audio=piece.audio)
+        return pb.SynthesizeResponse(audio=piece.audio, content_type=piece.content_type)
     summary = pb.Summary(duration_seconds=piece.summary.duration_seconds, waveform=piece.summary.waveform)
     return pb.SynthesizeResponse(audio=piece.audio, summary=summary)

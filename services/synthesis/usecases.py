@@ -1,4 +1,4 @@
-"""What a caller can ask for: learn a voice, speak a memo."""
+"""What a caller can ask for: learn a voice, speak a memo, hear a background."""
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
@@ -7,16 +7,27 @@ from time import perf_counter
 from typing import Final
 
 import structlog
-from prometheus_client import Histogram
+from prometheus_client import Gauge, Histogram
 
-from services.synthesis.ambience import Fan
-from services.synthesis.domain import EngineNotInstalled, Order, Piece, SpeechFailed, sample_seconds
+from services.synthesis.ambience import Ambience
+from services.synthesis.domain import (
+    Background,
+    EngineNotInstalled,
+    Order,
+    Piece,
+    Sound,
+    SoundNotFound,
+    SpeechFailed,
+    sample_seconds,
+)
 from services.synthesis.memo import Memo
-from services.synthesis.ports import Engine
+from services.synthesis.ports import Engine, Watermark
+from services.synthesis.preview import Previews
 from services.synthesis.studio import Studio
 
 log = structlog.get_logger()
 
+MEMOS = Gauge("synthesis_memos_in_progress", "Memos being spoken, mixed or sent right now.")
 FIRST_AUDIO_SECONDS = Histogram(
     "synthesis_first_audio_seconds",
     "Time from the request to the first frames handed out.",
@@ -44,6 +55,30 @@ _STEP_SECONDS: Final = 1.0
 Engines = Mapping[str, Engine]
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where memos are made: the threads, the sounds, and the mark when there is one."""
+
+    studio: Studio
+    ambience: Ambience
+    watermark: Watermark | None = None
+
+    def memo(self, order: Order, sample_rate: int) -> Memo:
+        """Takes processor time, most of it when a sound is wanted at a new rate."""
+        backdrop = self.ambience.backdrop(order.background, order.medium.sample_rate)
+        mark = self.watermark.begin(order.medium.sample_rate) if self.watermark else None
+        return Memo(sample_rate, order.labels, backdrop, order.medium, mark)
+
+
+@dataclass(frozen=True, slots=True)
+class Showroom:
+    """Where anybody may listen to backgrounds. Its studio is its own: visitors take no performer's seat."""
+
+    studio: Studio
+    previews: Previews
+    ambience: Ambience
+
+
 async def enrol_voice(engines: Engines, engine: str, pcm: bytes, sample_rate: int) -> bytes:
     """A profile of the voice. Raises SampleUnusable, EngineNotInstalled, and what the engine raises."""
     seconds = sample_seconds(pcm, sample_rate)
@@ -52,27 +87,47 @@ async def enrol_voice(engines: Engines, engine: str, pcm: bytes, sample_rate: in
     return profile
 
 
-async def speak_memo(engines: Engines, studio: Studio, fan: Fan, order: Order) -> AsyncGenerator[Piece, None]:
+async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerator[Piece, None]:
     """Pieces as they are made, the summary in the last; consume inside `aclosing`.
 
     Raises EngineNotInstalled, EngineOverloaded, SpeechFailed when the engine says nothing, and what
     the engine raises. Whoever stops listening stops the engine.
     """
     engine = _installed(engines, order.engine)
-    times = _Times()
-    with studio.seat():
-        memo = await studio.run(Memo, engine.sample_rate, order.labels, fan.loop, order.background_percent)
+    studio, times = desk.studio, _Times()
+    with studio.seat(), MEMOS.track_inprogress():
+        memo = await studio.hurry(desk.memo, order, engine.sample_rate)
         async with aclosing(engine.speak(order.utterance, order.voice)) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
                 for part in _steps(pcm, engine.sample_rate, first=not memo.begun):
-                    if audio := await studio.run(memo.add, part):
+                    do = studio.run if memo.begun else studio.hurry
+                    if audio := await do(memo.add, part):
+                        content_type = "" if times.first_audio else memo.content_type
                         times.sent(engine.name)
-                        yield Piece(audio)
+                        yield Piece(audio, content_type=content_type)
         if not memo.begun:
             raise SpeechFailed("The speech engine said nothing.")
         last = await studio.run(memo.finish)
         times.finished(order, last)
         yield last
+
+
+async def hear_sound(showroom: Showroom, name: str, volume_percent: int) -> bytes:
+    """One turn of its loop as MP3. Raises SoundNotFound, EngineOverloaded when too many ask for new ones."""
+    sound = Sound.named(name)
+    if sound is Sound.OFF:
+        raise SoundNotFound("Silence has no recording.")
+    if sound is Sound.FAN and volume_percent == 100:
+        # What the shipped client plays: made at start, so that no visitor is ever refused it.
+        return showroom.ambience.fan_mp3
+    with showroom.studio.seat():
+        return await showroom.studio.run(showroom.ambience.mp3, sound, volume_percent)
+
+
+async def hear_preview(showroom: Showroom, background: Background) -> bytes:
+    """A few seconds of MP3. Raises EngineOverloaded when too many are being made."""
+    with showroom.studio.seat():
+        return await showroom.studio.run(showroom.previews.mp3, background)
 
 
 def _installed(engines: Engines, name: str) -> Engine:

@@ -3,68 +3,92 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 
+from newvisions.voice.v1.voice_pool_service_pb2_grpc import add_VoicePoolServiceServicer_to_server
 from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_to_server
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, running, serve
-from services.voice import mongo, valkey
 from services.voice.blobs import SealedBlobs, open_store, read_keys
+from services.voice.composition import clock, clones_of, open_pooled, open_stores
 from services.voice.erasing import Erasing
 from services.voice.examiners import Examiners
-from services.voice.keeping import Keeping
+from services.voice.keeping import Keeping, KeepingRules, Overflow, Surroundings
 from services.voice.peers import SynthesisPeer
+from services.voice.pool_rpc import VoicePoolServicer
+from services.voice.ports import Provider
 from services.voice.profiles import Profiles
 from services.voice.providers.local import LocalProvider
+from services.voice.providers.watching import Watched
+from services.voice.reconciling import reconcile_forever
 from services.voice.rpc import VoiceServicer
 from services.voice.settings import Settings
 from services.voice.sweeping import sweep_forever
-from services.voice.usecases import Leasing, Uploading
+from services.voice.usecases import LeaseRules, Leasing, Reading, Touching, Uploading
+from services.voice.valkey import ValkeyPins
 
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = Settings()  # type: ignore[call-arg]
     blobs = SealedBlobs(open_store(settings.blob_url), read_keys(settings.key_file))
-    synthesis = SynthesisPeer(
-        channels.to("synthesis", settings.synthesis_address), settings.synthesis_seconds
-    )
-    local = LocalProvider(synthesis, settings.local_engine)
+    profiles = Profiles(blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic)
     async with AsyncExitStack() as stack:
-        voices = await _voices(settings, stack)
-        cache = valkey.client(str(settings.valkey_url), settings.valkey_seconds)
-        await stack.enter_async_context(cache)
+        stores = await stack.enter_async_context(open_stores(settings))
+        pooled = await stack.enter_async_context(open_pooled(settings, stores))
         examiners = Examiners(settings.sample_workers, settings.sample_queue, settings.sample_seconds)
         stack.push_async_callback(examiners.close)
         await examiners.start()
-        attempt, lease = (
-            timedelta(seconds=settings.attempt_seconds),
-            timedelta(seconds=settings.lease_seconds),
+        # Last to be opened of what it uses: what is under way ends before that is closed.
+        stack.push_async_callback(stores.works.close, settings.stop_seconds)
+        local = _local(settings, channels)
+        preferred: tuple[Provider, ...] = (pooled.provider, local) if pooled else (local,)
+        around = Surroundings(
+            voices=stores.voices,
+            blobs=profiles,
+            examiner=examiners,
+            providers={provider.name: provider for provider in preferred},
+            works=stores.works,
+            clock=clock,
+            pool=pooled.pool if pooled else None,
         )
-        profiles = Profiles(
-            blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic
+        keeping = Keeping(around, _keeping(settings))
+        pins = ValkeyPins(stores.cache)
+        servicer = VoiceServicer(
+            Uploading(examiners, keeping, clock),
+            Leasing(around, pins, keeping, _leasing(settings)),
+            Touching(around, keeping),
+            Erasing(keeping, stores.voices, pins, around.pool),
+            Reading(stores.voices, blobs),
         )
-        keeping = Keeping(voices, profiles, {local.name: local}, attempt, _now)
-        pins = valkey.ValkeyPins(cache)
-        leasing = Leasing(voices, profiles, pins, lease, _now)
-        erasing = Erasing(keeping, voices, pins)
-        servicer = VoiceServicer(Uploading(examiners, keeping, _now), leasing, erasing, voices, blobs)
+        operators = VoicePoolServicer(clones_of(stores, pooled), keeping, pooled)
         add_VoiceServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        add_VoicePoolServiceServicer_to_server(operators, handlers)  # type: ignore[no-untyped-call]
         await stack.enter_async_context(running(sweep_forever(keeping, settings.sweep_seconds)))
+        if pooled:
+            reconciling = reconcile_forever(pooled.reconciling, settings.reconcile_seconds)
+            await stack.enter_async_context(running(reconciling))
         yield
 
 
-async def _voices(settings: Settings, stack: AsyncExitStack) -> mongo.MongoVoices:
-    client = mongo.client(str(settings.mongo_url), settings.mongo_connections, settings.mongo_seconds)
-    await stack.enter_async_context(client)
-    voices = mongo.MongoVoices(client[settings.mongo_database]["voices"], settings.mongo_connections)
-    await voices.prepare()
-    return voices
+def _local(settings: Settings, channels: Channels) -> Watched:
+    channel = channels.to("synthesis", settings.synthesis_address)
+    return Watched(LocalProvider(SynthesisPeer(channel, settings.synthesis_seconds), settings.local_engine))
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _keeping(settings: Settings) -> KeepingRules:
+    return KeepingRules(
+        timedelta(seconds=settings.attempt_seconds),
+        timedelta(seconds=settings.lease_seconds),
+        Overflow(settings.overflow),
+        settings.prefetches,
+    )
+
+
+def _leasing(settings: Settings) -> LeaseRules:
+    lasts = timedelta(seconds=settings.lease_seconds)
+    return LeaseRules(lasts, settings.lease_clone_seconds, Overflow(settings.overflow))
 
 
 if __name__ == "__main__":

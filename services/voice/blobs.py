@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from services.voice.domain import BlobMissing, SealedBlob, VoiceStoreUnavailable
+from services.voice.domain import BlobMissing, BlobSealed, SealedBlob, VoiceStoreUnavailable
 
 log = structlog.get_logger()
 
@@ -71,6 +71,11 @@ class SealedBlobs:
         self._store = store
         self._keys = keys
 
+    @property
+    def sealing_id(self) -> str:
+        """Of the key that seals from now on."""
+        return self._keys.sealing_id
+
     async def put(self, name: str, content: bytes) -> SealedBlob:
         with _reached():
             await obstore.put_async(self._store, name, self._keys.seal(content, name))
@@ -88,7 +93,7 @@ class SealedBlobs:
         except (InvalidTag, KeyError) as error:
             # Somebody must look: the key file is the wrong one, or the blob was damaged.
             log.error("voice_blob_sealed", blob=blob.name, key_id=blob.key_id, cause=type(error).__name__)
-            raise VoiceStoreUnavailable("The voice cannot be read right now.") from error
+            raise BlobSealed("The voice cannot be read right now.") from error
 
     async def delete(self, name: str) -> None:
         with _reached():

@@ -6,6 +6,7 @@ import structlog
 
 from services.voice.domain import PinsUnavailable, Voice
 from services.voice.keeping import Keeping
+from services.voice.pool import Pool
 from services.voice.ports import Pins, Voices
 
 log = structlog.get_logger()
@@ -13,7 +14,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What was found. Not `done` while an upload that was under way may still leave something."""
+    """What was found. Not `done` while something that was under way may still leave something, or a voice
+    may still be at the provider."""
 
     samples: int
     clones: int
@@ -22,10 +24,11 @@ class Erased:
 
 
 class Erasing:
-    def __init__(self, keeping: Keeping, voices: Voices, pins: Pins) -> None:
+    def __init__(self, keeping: Keeping, voices: Voices, pins: Pins, pool: Pool | None = None) -> None:
         self._keeping = keeping
         self._voices = voices
         self._pins = pins
+        self._pool = pool
 
     async def erase_voice(self, user_id: str) -> None:
         """The user stays. Safe to repeat; also ends an upload under way."""
@@ -41,10 +44,14 @@ class Erasing:
             # They expire by themselves within minutes.
             log.warning("voice_pins_left", erasure_id=erasure_id, cause=str(error))
         done = (await self._voices.get(user_id)).empty
+        if self._pool:
+            # An add without an answer may have made a voice that no document names.
+            done = done and not await self._pool.holds(user_id)
         log.info("user_erased", erasure_id=erasure_id, done=done)
-        return Erased(int(before.sample is not None), int(before.clone is not None), _blobs(before), done)
+        clones = sum(clone is not None for clone in (before.clone, before.standby))
+        return Erased(int(before.sample is not None), clones, _blobs(before), done)
 
 
 def _blobs(voice: Voice) -> int:
-    held = (voice.sample and voice.sample.audio, voice.clone and voice.clone.profile)
-    return sum(blob is not None for blob in held)
+    profiles = [clone.profile for clone in (voice.clone, voice.standby) if clone]
+    return sum(blob is not None for blob in (voice.sample and voice.sample.audio, *profiles))

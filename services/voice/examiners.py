@@ -17,9 +17,17 @@ from typing import Any, Final
 import structlog
 from prometheus_client import Gauge, Histogram
 
+from services.voice.domain import VoiceStoreUnavailable
 from services.voice.ports import NormalisedSample
-from services.voice.refusals import FOUND_BY_EXAMINATION, SampleQueueFull, SampleUnreadable
-from services.voice.sample.wire import LENGTH, MOST_HEADER_BYTES, MOST_PART_BYTES, SAMPLE_RATE
+from services.voice.refusals import FOUND_BY_EXAMINATION, SampleQueueFull, SampleRefused, SampleUnreadable
+from services.voice.sample.wire import (
+    EXAMINE,
+    LENGTH,
+    MOST_HEADER_BYTES,
+    MOST_PART_BYTES,
+    REREAD,
+    SAMPLE_RATE,
+)
 
 log = structlog.get_logger()
 
@@ -33,10 +41,16 @@ WAITING_RECORDINGS = Gauge("voice_waiting_recordings", "Recordings that wait to 
 _START_SECONDS: Final = 30
 # A process whose parent died ends itself after this many limits.
 _ALARM_LIMITS: Final = 2
+# What reading an answer raises that is not one of ours.
+_GARBLED: Final = (LookupError, TypeError, ValueError)
 
 
 class WorkerEnded(Exception):
     """The process ended, or answered what no honest one answers."""
+
+
+class WorkerStuck(Exception):
+    """The process took longer than it may."""
 
 
 class Examiners:
@@ -57,9 +71,24 @@ class Examiners:
             await worker.close()
 
     async def examine(self, recording: bytes) -> NormalisedSample:
-        async with self._turn() as worker:
-            with EXAMINATION_SECONDS.time():
-                return await worker.examine(recording)
+        try:
+            async with self._turn() as worker:
+                with EXAMINATION_SECONDS.time():
+                    return await worker.ask(EXAMINE, recording)
+        except WorkerStuck as error:
+            raise SampleUnreadable("The recording takes too long to read; it may be damaged.") from error
+        except WorkerEnded as error:
+            raise SampleUnreadable("The recording cannot be read; it may be damaged.") from error
+
+    async def reread(self, mp3: bytes) -> NormalisedSample:
+        """A sample as it was stored, without a verdict. Raises VoiceStoreUnavailable."""
+        try:
+            async with self._turn() as worker:
+                return await worker.ask(REREAD, mp3)
+        except (SampleRefused, WorkerStuck, WorkerEnded) as error:
+            # We wrote it ourselves, so somebody must look.
+            log.error("voice_sample_not_reread", bytes=len(mp3), cause=type(error).__name__)
+            raise VoiceStoreUnavailable("The voice sample cannot be read right now.") from error
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator["_Worker"]:
@@ -104,19 +133,20 @@ class _Worker:
         # Reads what is left, so that the pipes are closed as well.
         await process.communicate()
 
-    async def examine(self, recording: bytes) -> NormalisedSample:
+    async def ask(self, question: bytes, audio: bytes) -> NormalisedSample:
+        """Raises a SampleRefused, WorkerStuck or WorkerEnded."""
         try:
             process = await self._started()
             async with asyncio.timeout(self._seconds):
-                return await _asked(process, recording)
+                return await _answer(process, question, audio)
         except TimeoutError as error:
-            log.warning("sample_examination_timed_out", bytes=len(recording))
+            log.warning("sample_examination_timed_out", bytes=len(audio))
             await self._restart()
-            raise SampleUnreadable("The recording takes too long to read; it may be damaged.") from error
-        except (WorkerEnded, OSError, asyncio.IncompleteReadError, ValueError) as error:
-            log.error("sample_examination_died", bytes=len(recording), cause=type(error).__name__)
+            raise WorkerStuck from error
+        except (WorkerEnded, OSError, asyncio.IncompleteReadError, *_GARBLED) as error:
+            log.error("sample_examination_died", bytes=len(audio), cause=type(error).__name__)
             await self._restart()
-            raise SampleUnreadable("The recording cannot be read; it may be damaged.") from error
+            raise WorkerEnded from error
         except asyncio.CancelledError:
             # Its answer would be taken for the next recording's.
             await self._restart()
@@ -137,9 +167,9 @@ class _Worker:
         await self.start()
 
 
-async def _asked(process: Process, recording: bytes) -> NormalisedSample:
+async def _answer(process: Process, question: bytes, audio: bytes) -> NormalisedSample:
     assert process.stdin is not None  # noqa: S101 - it was started with pipes
-    process.stdin.write(LENGTH.pack(len(recording)) + recording)
+    process.stdin.write(question + LENGTH.pack(len(audio)) + audio)
     await process.stdin.drain()
     header = await _header(process)
     if "refused" in header:

@@ -1,12 +1,12 @@
 """What the voice service needs from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from services.kernel.errors import Kind, ServiceError
-from services.voice.domain import SealedBlob, Voice
+from services.voice.domain import Clone, SealedBlob, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,23 @@ class Voices(Protocol):
         """Voices whose time to be swept has come."""
 
 
+class Register(Voices, Protocol):
+    """All voices, also across users, for who looks after them all. Raises VoiceStoreUnavailable."""
+
+    async def of(self, user_ids: Collection[str]) -> Sequence[Voice]:
+        """Those of them that are stored."""
+
+    async def held_at(self, provider: str) -> Sequence[Voice]:
+        """All whose clone takes a place at this provider."""
+
+    async def with_clone(self, clone_id: str) -> Voice | None:
+        """Whose clone it is, the one spoken in or the one standing by."""
+
+    async def clones_after(self, clone_id: str, limit: int) -> Sequence[tuple[Voice, Clone]]:
+        """The next clones by id, with whose they are; from the first one when the id is empty. One that is
+        made meanwhile is there or not, no other is left out or told twice."""
+
+
 class Blobs(Protocol):
     """Keeps bytes encrypted. Raises VoiceStoreUnavailable."""
 
@@ -79,12 +96,16 @@ class Pins(Protocol):
     Raises PinsUnavailable.
     """
 
-    async def pin(self, user_id: str, performance_id: str, until: datetime) -> None: ...
+    async def pin(self, user_id: str, performance_id: str, until: datetime) -> bool:
+        """False when this performance holds it already: then the pin is renewed."""
 
     async def unpin(self, user_id: str, performance_id: str) -> None: ...
 
     async def pinned(self, user_id: str, now: datetime) -> int:
         """How many performances hold this user's voice."""
+
+    async def pinned_among(self, user_ids: Sequence[str], now: datetime) -> frozenset[str]:
+        """Those of them whose voices are held by a performance."""
 
     async def forget(self, user_id: str) -> None:
         """Whoever holds this user's voice, holds it no longer."""
@@ -94,6 +115,10 @@ class Examiner(Protocol):
     """Looks into a recording. Raises a SampleRefused, or SampleQueueFull."""
 
     async def examine(self, recording: bytes) -> NormalisedSample: ...
+
+    async def reread(self, mp3: bytes) -> NormalisedSample:
+        """A sample that was accepted before, of which only the MP3 was kept. Its hash is not that of the
+        sample: what an MP3 sounds like is not exactly what it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +157,10 @@ class Places(Protocol):
         """Safe to repeat, but each may spend an add. Raises ProviderVoiceMissing and ProviderAddsSpent."""
 
     async def allowance(self) -> Allowance: ...
+
+
+class PooledProvider(Provider, Places, Protocol):
+    """A provider with a limited number of places."""
 
 
 class ProviderUnavailable(ServiceError):

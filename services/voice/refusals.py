@@ -63,6 +63,11 @@ class SampleClipped(SampleRefused):
     action = "Move a little away from the microphone or lower its level, then record again."
 
 
+class SampleNoisy(SampleRefused):
+    kind, reason = Kind.INVALID, "SAMPLE_NOISY"
+    action = "Record in a quiet room, close to the microphone; close windows, turn fan, music and TV off."
+
+
 class SampleNotSpeech(SampleRefused):
     kind, reason = Kind.INVALID, "SAMPLE_NOT_SPEECH"
     action = "Record one person speaking in a quiet room, without music or long pauses."
@@ -85,6 +90,7 @@ FOUND_BY_EXAMINATION: Final[dict[str, type[SampleRefused]]] = {
         SampleSilent,
         SampleTooQuiet,
         SampleClipped,
+        SampleNoisy,
         SampleNotSpeech,
     )
 }

@@ -13,9 +13,8 @@ from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
 from services.kernel.caller import caller, owner, self_only
 from services.voice.domain import Outcome, Voice
 from services.voice.erasing import Erasing
-from services.voice.ports import Blobs, Voices
 from services.voice.uploads import from_body, from_json
-from services.voice.usecases import Leasing, Uploading, read_sample
+from services.voice.usecases import Leasing, Reading, Touching, Uploading
 
 _MP3 = "audio/mpeg"
 _MOST_CLIENT_CHARACTERS = 200
@@ -23,13 +22,18 @@ _MOST_CLIENT_CHARACTERS = 200
 
 class VoiceServicer(VoiceServiceServicer):
     def __init__(
-        self, uploading: Uploading, leasing: Leasing, erasing: Erasing, voices: Voices, blobs: Blobs
+        self,
+        uploading: Uploading,
+        leasing: Leasing,
+        touching: Touching,
+        erasing: Erasing,
+        reading: Reading,
     ) -> None:
         self._uploading = uploading
         self._leasing = leasing
+        self._touching = touching
         self._erasing = erasing
-        self._voices = voices
-        self._blobs = blobs
+        self._reading = reading
 
     async def UploadVoice(self, request: pb.UploadVoiceRequest, _: Any) -> pb.UploadVoiceResponse:
         undo = partial(from_json, request.audio_base64, request.mime_type, request.duration_seconds)
@@ -42,7 +46,7 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.UploadVoiceFileResponse(**_fields(outcome))
 
     async def GetVoiceMeta(self, request: pb.GetVoiceMetaRequest, _: Any) -> pb.GetVoiceMetaResponse:
-        voice = await self._voices.get(owner(request.user_id))
+        voice = await self._reading.voice(owner(request.user_id))
         clone = voice.clone
         return pb.GetVoiceMetaResponse(
             has_sample=voice.sample is not None,
@@ -54,7 +58,7 @@ class VoiceServicer(VoiceServiceServicer):
         )
 
     async def GetVoiceSource(self, request: pb.GetVoiceSourceRequest, _: Any) -> pb.GetVoiceSourceResponse:
-        sample, clone, mp3 = await read_sample(self._voices, self._blobs, self_only(request.user_id))
+        sample, clone, mp3 = await self._reading.sample(self_only(request.user_id))
         return pb.GetVoiceSourceResponse(
             voice_clone_id=clone.clone_id if clone else None,
             hash=sample.hash,
@@ -66,15 +70,30 @@ class VoiceServicer(VoiceServiceServicer):
     async def GetVoiceSourceAudio(
         self, request: pb.GetVoiceSourceAudioRequest, _: Any
     ) -> pb.GetVoiceSourceAudioResponse:
-        _, _, mp3 = await read_sample(self._voices, self._blobs, self_only(request.user_id))
+        _, _, mp3 = await self._reading.sample(self_only(request.user_id))
         return pb.GetVoiceSourceAudioResponse(body=HttpBody(content_type=_MP3, data=mp3))
+
+    async def CloneVoice(self, request: pb.CloneVoiceRequest, _: Any) -> pb.CloneVoiceResponse:
+        outcome = await self._uploading.clone(self_only(request.user_id))
+        return pb.CloneVoiceResponse(**_fields(outcome))
+
+    async def TouchVoice(self, request: pb.TouchVoiceRequest, _: Any) -> pb.TouchVoiceResponse:
+        touched = await self._touching.touch(self_only(request.user_id))
+        return pb.TouchVoiceResponse(
+            status=touched.status,
+            voice_clone_id=touched.clone_id,
+            position=touched.position,
+            size=touched.size,
+            enabled=touched.enabled,
+        )
 
     async def DeleteVoice(self, request: pb.DeleteVoiceRequest, _: Any) -> pb.DeleteVoiceResponse:
         await self._erasing.erase_voice(self_only(request.user_id))
         return pb.DeleteVoiceResponse()
 
-    async def LeaseVoice(self, request: pb.LeaseVoiceRequest, _: Any) -> pb.LeaseVoiceResponse:
-        lease = await self._leasing.lease(request.user_id, request.performance_id)
+    async def LeaseVoice(self, request: pb.LeaseVoiceRequest, context: Any) -> pb.LeaseVoiceResponse:
+        within = context.time_remaining()
+        lease = await self._leasing.lease(request.user_id, request.performance_id, within)
         return pb.LeaseVoiceResponse(
             engine=lease.engine,
             engine_voice_id=lease.engine_voice_id,
@@ -88,13 +107,19 @@ class VoiceServicer(VoiceServiceServicer):
         await self._leasing.release(request.user_id, request.performance_id)
         return pb.ReleaseVoiceResponse()
 
+    async def ReportMissingVoice(
+        self, request: pb.ReportMissingVoiceRequest, _: Any
+    ) -> pb.ReportMissingVoiceResponse:
+        await self._leasing.report_missing(request.user_id, request.engine_voice_id, request.fence)
+        return pb.ReportMissingVoiceResponse()
+
     async def EraseUser(self, request: pb.EraseUserRequest, _: Any) -> pb.EraseUserResponse:
         found = await self._erasing.erase_user(request.user_id, request.erasure_id)
         erased = {"samples": found.samples, "clones": found.clones, "blobs": found.blobs}
         return pb.EraseUserResponse(erased=erased, done=found.done)
 
     async def ExportUser(self, request: pb.ExportUserRequest, _: Any) -> pb.ExportUserResponse:
-        return _exported(await self._voices.get(request.user_id))
+        return _exported(await self._reading.voice(request.user_id))
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
@@ -104,7 +129,7 @@ def _fields(outcome: Outcome) -> dict[str, Any]:
         "bytes": sample.size_bytes,
         "hash": sample.hash,
         "duration": round(sample.seconds, 3),
-        "dedup": outcome.action == "unchanged",
+        "dedup": outcome.dedup,
         "transcoded": sample.transcoded,
         "voice_clone_id": outcome.clone.clone_id,
         "action": outcome.action,

@@ -1,5 +1,6 @@
 """What every memory of recent notes promises."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from uuid import uuid4
@@ -9,7 +10,9 @@ import pytest
 from dev.ports import free_port
 from services.content.domain import RecentNotesUnavailable
 from services.content.ports import RecentNotes
-from services.content.redis import KEPT, ValkeyRecentNotes, client
+from services.content.redis import KEPT, KEPT_SECONDS, ValkeyRecentNotes, client
+
+DAY = 86_400
 
 
 class MemoryRecentNotes:
@@ -21,11 +24,22 @@ class MemoryRecentNotes:
     async def of(self, user_id: str) -> frozenset[str]:
         return frozenset(self._kept[user_id])
 
-    async def remember(self, user_id: str, fingerprint: str) -> None:
+    async def claim(self, user_id: str, fingerprint: str) -> bool:
+        if fingerprint in self._kept[user_id]:
+            return False
         self._kept[user_id] = [fingerprint, *self._kept[user_id]][:KEPT]
+        return True
 
     async def forget(self, user_id: str) -> int:
         return len(self._kept.pop(user_id, []))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture(params=["memory", "valkey"])
@@ -43,25 +57,45 @@ async def test_nothing_is_remembered_of_a_new_user(recent: RecentNotes) -> None:
 
 async def test_each_user_has_their_own_notes(recent: RecentNotes) -> None:
     one, other = str(uuid4()), str(uuid4())
-    await recent.remember(one, "a")
-    await recent.remember(one, "b")
-    await recent.remember(other, "c")
+    for user, note in ((one, "a"), (one, "b"), (other, "c")):
+        assert await recent.claim(user, note)
     assert await recent.of(one) == {"a", "b"}
     assert await recent.of(other) == {"c"}
+
+
+async def test_a_note_can_be_claimed_once(recent: RecentNotes) -> None:
+    user, other = str(uuid4()), str(uuid4())
+    claimed = await asyncio.gather(*(recent.claim(user, "a") for _ in range(20)))
+    assert sorted(claimed) == [False] * 19 + [True]
+    assert await recent.claim(other, "a")
 
 
 async def test_only_the_latest_notes_are_kept(recent: RecentNotes) -> None:
     user = str(uuid4())
     for note in range(KEPT + 3):
-        await recent.remember(user, str(note))
+        await recent.claim(user, str(note))
     assert await recent.of(user) == {str(note) for note in range(3, KEPT + 3)}
 
 
-async def test_notes_are_forgotten_after_a_day(valkey_url: str) -> None:
+async def test_a_note_may_be_given_again_after_thirty_days_and_not_before(valkey_url: str) -> None:
+    user, clock = str(uuid4()), Clock()
+    async with client(valkey_url, seconds=5) as valkey:
+        recent = ValkeyRecentNotes(valkey, clock)
+        assert await recent.claim(user, "a")
+        clock.now += 29 * DAY
+        assert await recent.of(user) == {"a"}
+        assert not await recent.claim(user, "a")
+        assert await recent.claim(user, "b")
+        clock.now += 2 * DAY
+        assert await recent.of(user) == {"b"}
+        assert await recent.claim(user, "a")
+
+
+async def test_nothing_is_left_of_a_user_who_stays_away_for_thirty_days(valkey_url: str) -> None:
     user = str(uuid4())
     async with client(valkey_url, seconds=5) as valkey:
-        await ValkeyRecentNotes(valkey).remember(user, "a")
-        assert 0 < await valkey.ttl(f"content:recent:{user}") <= 24 * 3600
+        await ValkeyRecentNotes(valkey).claim(user, "a")
+        assert 29 * DAY < await valkey.ttl(f"content:notes:{user}") <= KEPT_SECONDS == 30 * DAY
 
 
 async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
@@ -70,13 +104,15 @@ async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
         with pytest.raises(RecentNotesUnavailable):
             await recent.of("u")
         with pytest.raises(RecentNotesUnavailable):
-            await recent.remember("u", "a")
+            await recent.claim("u", "a")
+        with pytest.raises(RecentNotesUnavailable):
+            await recent.forget("u")
 
 
 async def test_forgetting_a_user_leaves_the_others(recent: RecentNotes) -> None:
     user, other = str(uuid4()), str(uuid4())
     for each in (user, user, other):
-        await recent.remember(each, f"a note {uuid4()}")
+        await recent.claim(each, f"a note {uuid4()}")
     assert [await recent.forget(user), await recent.forget(user)] == [2, 0]
     assert await recent.of(user) == frozenset()
     assert len(await recent.of(other)) == 1

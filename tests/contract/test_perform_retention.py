@@ -42,11 +42,11 @@ class Kept:
 
     async def recorded(self, user_id: str, days_ago: float, *, settled: bool = True) -> UUID:
         made, at = uuid4(), NOW - timedelta(days=days_ago)
-        await self.journal.claim(Performance(made, user_id, "", "f", at, State.RUNNING, Phase.DOING, at))
+        await self.journal.claim(Performance(made, user_id, "", str(made), at, State.RUNNING, Phase.DOING, at))
         await self.blobs.put(user_id, made, b"audio")
         await self.journal.keep(_recording(made, user_id, at), at)
         if settled:
-            await self.journal.succeed(made, Charge(4, 4, 4000))
+            await self.journal.succeed(made, Charge(4, 4, 4000), NOW, free_key=False)
         return made
 
     async def is_there(self, user_id: str, recording_id: UUID) -> bool:
@@ -106,5 +106,5 @@ async def test_recordings_are_kept_for_ever_unless_told_otherwise(kept: Kept) ->
 async def test_an_old_recording_that_is_not_paid_yet_waits(kept: Kept) -> None:
     made = await kept.recorded("ada", 31, settled=False)
     assert await kept.retire() == 0
-    await kept.journal.succeed(made, Charge(4, 4, 4000))
+    await kept.journal.succeed(made, Charge(4, 4, 4000), NOW, free_key=False)
     assert await kept.retire() == 1

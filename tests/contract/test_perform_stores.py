@@ -90,9 +90,42 @@ async def test_one_of_many_claims_of_a_key_wins_and_the_others_learn_which(
     assert {holder.performance_id for holder in holders if holder} == {winner.performance_id}
 
 
-async def test_performances_without_a_key_do_not_get_in_each_others_way(journal: MongoPerformances) -> None:
-    for _ in range(2):
-        assert await journal.claim(begun(user_id="keyless")) is None
+async def test_without_a_key_the_request_is_the_key_until_it_is_given_up(journal: MongoPerformances) -> None:
+    owner = f"user-{uuid4()}"
+    first = begun(user_id=owner)
+    assert await journal.claim(first) is None
+    assert await journal.claim(begun(user_id=owner, fingerprint="g")) is None
+    assert await journal.claim(begun(user_id=f"user-{uuid4()}")) is None
+    assert await journal.claim(begun(user_id=owner)) == first
+    await journal.keep(recording(first), NOW)
+    await journal.succeed(first.performance_id, CHARGE, NOW, free_key=True)
+    second = begun(user_id=owner)
+    assert await journal.claim(second) is None
+    # Its caller left when it was too late: another one has taken the place.
+    await journal.unheard(first.performance_id, "f")
+    assert await journal.claim(begun(user_id=owner)) == second
+
+
+async def test_an_answer_that_nobody_got_is_for_who_asks_the_same(journal: MongoPerformances) -> None:
+    unheard = begun()
+    await kept(journal, unheard)
+    await journal.succeed(unheard.performance_id, CHARGE, NOW, free_key=True)
+    await journal.unheard(unheard.performance_id, "f")
+    holder = await journal.claim(begun(user_id=unheard.user_id))
+    assert holder is not None
+    assert (holder.performance_id, holder.ended_at) == (unheard.performance_id, NOW)
+
+
+async def test_only_who_still_performs_says_so(journal: MongoPerformances) -> None:
+    performance = begun()
+    await journal.claim(performance)
+    later = NOW + timedelta(minutes=5)
+    assert await journal.renew(performance.performance_id, later)
+    renewed = await journal.find(performance.performance_id)
+    assert renewed is not None
+    assert renewed.due_at == later
+    assert await journal.take_over(renewed, later)
+    assert not await journal.renew(performance.performance_id, later)
 
 
 async def test_it_is_either_kept_or_undone_but_never_both(journal: MongoPerformances) -> None:
@@ -112,7 +145,7 @@ async def test_a_failure_is_remembered_and_frees_its_key(journal: MongoPerforman
     performance = begun(key="k")
     await journal.claim(performance)
     assert await journal.begin_undo(performance.performance_id)
-    await journal.fail(performance.performance_id, State.FAILED, WHY, NOW + timedelta(hours=24))
+    await journal.fail(performance.performance_id, State.FAILED, WHY, NOW, NOW + timedelta(hours=24))
     ended = await journal.find(performance.performance_id)
     assert ended is not None
     assert (ended.state, ended.phase, ended.failure, ended.due_at) == (State.FAILED, Phase.DONE, WHY, None)
@@ -122,7 +155,7 @@ async def test_a_failure_is_remembered_and_frees_its_key(journal: MongoPerforman
 async def test_a_success_keeps_its_key_its_recording_and_its_charge(journal: MongoPerformances) -> None:
     performance = begun(key="k")
     made = await kept(journal, performance)
-    await journal.succeed(performance.performance_id, CHARGE)
+    await journal.succeed(performance.performance_id, CHARGE, NOW, free_key=False)
     ended = await journal.claim(begun(user_id=performance.user_id, key="k"))
     assert ended is not None
     assert (ended.state, ended.recording, ended.charge) == (State.SUCCEEDED, made, CHARGE)
@@ -160,7 +193,7 @@ async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_
 ) -> None:
     performance = begun()
     await kept(journal, performance)
-    await journal.succeed(performance.performance_id, CHARGE)
+    await journal.succeed(performance.performance_id, CHARGE, NOW, free_key=False)
     with pytest.raises(RecordingNotFound):
         await journal.hide("thief", performance.performance_id, NOW)
     await journal.hide(performance.user_id, performance.performance_id, NOW - timedelta(minutes=2))

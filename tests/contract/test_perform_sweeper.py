@@ -132,7 +132,7 @@ async def test_what_cannot_be_settled_yet_is_tried_again_when_the_lease_is_over(
     assert await swept.sweep() == 0
     swept.books.away = False
     assert await swept.sweep() == 0
-    swept.now += PATIENCE.sweep
+    swept.now += PATIENCE.takeover
     assert await swept.sweep() == 1
     assert swept.books.settled == [begun.performance_id]
 
@@ -140,7 +140,7 @@ async def test_what_cannot_be_settled_yet_is_tried_again_when_the_lease_is_over(
 async def test_a_delete_that_was_cut_short_still_removes_the_audio(swept: Swept) -> None:
     begun = await swept.begin()
     await swept.keep(begun)
-    await swept.journal.succeed(begun.performance_id, Charge(4, 4, 4000))
+    await swept.journal.succeed(begun.performance_id, Charge(4, 4, 4000), NOW, free_key=False)
     await swept.journal.hide("ada", begun.performance_id, NOW)
     assert await swept.sweep() == 1
     with pytest.raises(RecordingNotFound):

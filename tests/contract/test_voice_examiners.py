@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.voice.domain import VoiceStoreUnavailable
 from services.voice.examiners import Examiners
 from services.voice.refusals import SampleQueueFull, SampleSilent, SampleUnreadable
 from tests import samples
@@ -63,6 +64,23 @@ async def test_a_worker_examines_one_recording_after_another() -> None:
     assert (first.sample_rate, len(first.pcm)) == (24_000, round(first.seconds * 24_000) * 2)
 
 
+async def test_a_stored_sample_is_read_again_as_it_is() -> None:
+    async with examining() as examiners:
+        accepted = await examiners.examine(samples.speech())
+        again = await examiners.reread(accepted.mp3)
+        short = await examiners.reread(samples.short_speech())
+    assert (again.mp3, again.sample_rate, again.transcoded) == (accepted.mp3, 24_000, False)
+    assert len(again.pcm) == pytest.approx(len(accepted.pcm), rel=0.01)
+    assert short.seconds == pytest.approx(5, abs=0.1)
+
+
+async def test_a_stored_sample_that_cannot_be_read_is_nothing_its_user_did_wrong() -> None:
+    async with examining() as examiners:
+        for damaged in (b"", os.urandom(2000), samples.text_named_mp3()):
+            with pytest.raises(VoiceStoreUnavailable):
+                await examiners.reread(damaged)
+
+
 @linux_only
 async def test_a_worker_that_hangs_is_replaced_and_the_recording_refused() -> None:
     mine = workers_of(os.getpid())
@@ -73,6 +91,12 @@ async def test_a_worker_that_hangs_is_replaced_and_the_recording_refused() -> No
         os.kill(hanging, signal.SIGSTOP)
         with pytest.raises(SampleUnreadable, match="too long"):
             await examiners.examine(samples.silence())
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+        (hanging_again,) = workers_of(os.getpid()) - mine
+        os.kill(hanging_again, signal.SIGSTOP)
+        with pytest.raises(VoiceStoreUnavailable):
+            await examiners.reread(samples.short_speech())
         with pytest.raises(SampleSilent):
             await examiners.examine(samples.silence())
         assert hanging not in workers_of(os.getpid())

@@ -1,148 +1,17 @@
 """Whatever dies while a voice is made, replaced or erased, nothing is lost and nothing is left behind."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from datetime import timedelta
 from uuid import uuid4
 
-import obstore
 import pytest
 
 from services.voice import mongo
-from services.voice.blobs import Keys, SealedBlobs, open_store
-from services.voice.domain import (
-    Attempt,
-    Consent,
-    SealedBlob,
-    Voice,
-    VoiceChangedMeanwhile,
-    VoiceStoreUnavailable,
-)
-from services.voice.keeping import Keeping
-from services.voice.ports import ClonedVoice, NormalisedSample
-
-T = TypeVar("T")
-NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
-CONSENT = Consent("I agree.", NOW, "test")
-
-
-@dataclass
-class PowerCut:
-    """All operations fail from this number on, the first of them before or after its effect."""
-
-    at: int
-    after_effect: bool = False
-    done: int = 0
-
-    async def around(self, operation: Awaitable[T]) -> T:
-        self.done += 1
-        if self.done < self.at or (self.done == self.at and self.after_effect):
-            result = await operation
-            if self.done < self.at:
-                return result
-        else:
-            operation.close()  # type: ignore[attr-defined]
-        raise VoiceStoreUnavailable("The power is out.")
-
-
-@dataclass
-class Provider:
-    """Keeps the voices that it made, as a remote one does, and gives a profile as well."""
-
-    cut: PowerCut
-    made: set[str] = field(default_factory=set)
-    during: Callable[[], Awaitable[object]] | None = None
-    name: str = "remote"
-    engine: str = "tone"
-    voice_source: str = "provider_voice_id"
-    pooled: bool = True
-
-    async def clone(self, sample: NormalisedSample, user_id: str, attempt_id: str) -> ClonedVoice:
-        if self.during:
-            await self.during()
-        return await self.cut.around(self._clone(attempt_id))
-
-    async def discard(self, engine_voice_id: str) -> None:
-        await self.cut.around(self._discard(engine_voice_id))
-
-    async def _clone(self, attempt_id: str) -> ClonedVoice:
-        self.made.add(f"voice-{attempt_id}")
-        return ClonedVoice(f"voice-{attempt_id}", b"profile")
-
-    async def _discard(self, engine_voice_id: str) -> None:
-        self.made.discard(engine_voice_id)
-
-
-class CutVoices:
-    def __init__(self, voices: mongo.MongoVoices, cut: PowerCut) -> None:
-        self._voices, self._cut = voices, cut
-
-    async def get(self, user_id: str) -> Voice:
-        return await self._cut.around(self._voices.get(user_id))
-
-    async def replace(self, seen: Voice, made: Voice) -> bool:
-        return await self._cut.around(self._voices.replace(seen, made))
-
-    async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
-        return await self._cut.around(self._voices.due(now, limit))
-
-
-class CutBlobs:
-    def __init__(self, blobs: SealedBlobs, cut: PowerCut) -> None:
-        self._blobs, self._cut = blobs, cut
-
-    async def put(self, name: str, content: bytes) -> SealedBlob:
-        return await self._cut.around(self._blobs.put(name, content))
-
-    async def get(self, blob: SealedBlob) -> bytes:
-        return await self._cut.around(self._blobs.get(blob))
-
-    async def delete(self, name: str) -> None:
-        await self._cut.around(self._blobs.delete(name))
-
-
-NEVER = 10_000
-
-
-class House:
-    """One user's voice on real stores, with a clock that can be moved and power that can be cut."""
-
-    def __init__(self, voices: mongo.MongoVoices) -> None:
-        self.user_id, self.now = f"u-{uuid4()}", NOW
-        self.voices, self.store = voices, open_store("memory:///")
-        self.blobs = SealedBlobs(self.store, Keys([os.urandom(32)]))
-        self.provider = Provider(PowerCut(NEVER))
-
-    def keeping(self, cut: PowerCut | None = None) -> Keeping:
-        cut = self.provider.cut = cut or PowerCut(NEVER)
-        return Keeping(
-            CutVoices(self.voices, cut),
-            CutBlobs(self.blobs, cut),
-            {"remote": self.provider},
-            timedelta(minutes=1),
-            lambda: self.now,
-        )
-
-    async def stored(self) -> set[str]:
-        return {item["path"] for item in obstore.list(self.store).collect()}
-
-    async def settled(self) -> Voice:
-        """After the sweeper has been round twice: the stores hold what the document names, no more."""
-        for _ in range(2):
-            self.now += timedelta(minutes=5)
-            await self.keeping().sweep()
-        voice = await self.voices.get(self.user_id)
-        assert not voice.leftovers
-        assert voice.attempt is None
-        named = {voice.sample.audio.name} if voice.sample else set[str]()
-        if voice.clone and voice.clone.profile:
-            named.add(voice.clone.profile.name)
-        assert await self.stored() == named
-        return voice
+from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
+from services.voice.works import Works
+from tests.contract.voice_keeping_house import CONSENT, NOW, House, PowerCut, sample
 
 
 @pytest.fixture(scope="module")
@@ -156,10 +25,6 @@ async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
 @pytest.fixture
 def house(voices: mongo.MongoVoices) -> House:
     return House(voices)
-
-
-def sample(name: str) -> NormalisedSample:
-    return NormalisedSample(name, b"\0\0" * 100, 24_000, name.encode() * 10, 36.0, True)
 
 
 def known(voice: Voice) -> set[str]:
@@ -207,20 +72,38 @@ async def test_an_erasure_that_dies_anywhere_can_be_repeated_until_nothing_is_le
     assert (await house.voices.get(house.user_id)).revision == 0
 
 
-async def test_an_upload_whose_caller_hung_up_makes_way_at_once(house: House) -> None:
+async def test_an_upload_whose_caller_hung_up_is_carried_to_its_end(house: House) -> None:
     keeping = house.keeping()
-    begun = asyncio.Event()
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def pause() -> None:
+        begun.set()
+        await go_on.wait()
+
+    house.provider.during = pause
+    abandoned = asyncio.create_task(keeping.keep(house.user_id, sample("first"), CONSENT))
+    await asyncio.wait_for(begun.wait(), 10)
+    abandoned.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await abandoned
+    go_on.set()
+    assert (await keeping.keep(house.user_id, sample("first"), CONSENT)).action == "unchanged"
+    assert len(house.provider.made) == 1
+
+
+async def test_an_upload_under_way_when_the_service_stops_leaves_nothing(house: House) -> None:
+    keeping, begun = house.keeping(), asyncio.Event()
 
     async def forever() -> None:
         begun.set()
         await asyncio.Event().wait()
 
     house.provider.during = forever
-    abandoned = asyncio.create_task(keeping.keep(house.user_id, sample("first"), CONSENT))
+    upload = asyncio.create_task(keeping.keep(house.user_id, sample("first"), CONSENT))
     await asyncio.wait_for(begun.wait(), 10)
-    abandoned.cancel()
+    await house.works.close(0.01)
     with pytest.raises(asyncio.CancelledError):
-        await abandoned
+        await upload
     house.provider.during = None
     assert await house.stored() == set()
     assert (await keeping.keep(house.user_id, sample("second"), CONSENT)).action == "created"
@@ -261,3 +144,35 @@ async def test_what_an_upload_makes_after_its_erasure_and_before_its_death_is_re
     with suppress(VoiceChangedMeanwhile, VoiceStoreUnavailable):
         await keeping.keep(house.user_id, sample("first"), CONSENT)
     assert (await house.settled()).revision == 0
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", range(1, 11))
+async def test_a_clone_that_is_made_again_and_dies_anywhere_is_there_or_not(
+    house: House, at: int, after_effect: bool
+) -> None:
+    made = await house.keeping().keep(house.user_id, sample("first"), CONSENT)
+    assert await house.keeping().drop(house.user_id, made.clone.clone_id)
+    assert house.provider.made == set()
+    with suppress(VoiceStoreUnavailable):
+        await house.keeping(PowerCut(at, after_effect)).regain(house.user_id)
+    voice = await house.settled()
+    assert voice.sample is not None
+    # One whose name was lost is for the reconciler to find.
+    assert known(voice) <= house.provider.made
+    outcome = await house.keeping().regain(house.user_id)
+    assert outcome.action == ("unchanged" if voice.clone else "created")
+    assert (outcome.sample.hash, outcome.dedup) == ("first", True)
+    assert not await house.keeping().drop(house.user_id, made.clone.clone_id)
+
+
+async def test_who_waits_for_the_same_clone_waits_once(house: House) -> None:
+    keeping = house.keeping()
+    made = await keeping.keep(house.user_id, sample("first"), CONSENT)
+    await keeping.drop(house.user_id, made.clone.clone_id)
+    elsewhere = house.keeping(works=Works())
+    outcomes = await asyncio.gather(
+        *(each.regain(house.user_id) for _ in range(10) for each in (keeping, elsewhere))
+    )
+    assert len({outcome.clone.clone_id for outcome in outcomes}) == 1
+    assert len(house.provider.made) == 1

@@ -20,6 +20,7 @@ from services.voice.domain import (
     BlobMissing,
     Clone,
     Consent,
+    Leftover,
     PinsUnavailable,
     Sample,
     SealedBlob,
@@ -57,6 +58,16 @@ def whole(user_id: str) -> Voice:
     return Voice(user_id).claimed(made, NOW).holding(sample, clone, NOW).claimed(attempt(), NOW)
 
 
+def promoted(user_id: str) -> Voice:
+    """With a voice at a provider that is about to be removed, a standby, and something left over."""
+    held = whole(user_id).abandoned(NOW)
+    again = replace(attempt(), sample_hash="ab" * 32)
+    clone = Clone(again.attempt_id, "remote", "remote", "voice", "provider_voice_id", True, None, NOW)
+    voice = held.claimed(again, NOW).regained(clone, NOW).marked(NOW + timedelta(seconds=10), NOW)
+    left = Leftover((), "remote", "old", None, "attempt", NOW + timedelta(minutes=3))
+    return replace(voice.claimed(again, NOW), leftovers=(*voice.leftovers, left))
+
+
 async def test_a_voice_comes_back_as_it_was_stored(voices: mongo.MongoVoices) -> None:
     voice = whole(f"u-{uuid4()}")
     assert (await voices.get(voice.user_id)).empty
@@ -64,6 +75,27 @@ async def test_a_voice_comes_back_as_it_was_stored(voices: mongo.MongoVoices) ->
         seen = await voices.get(voice.user_id)
         assert await voices.replace(seen, made)
         assert await voices.get(voice.user_id) == made
+
+
+async def test_a_voice_at_a_provider_comes_back_as_it_was_stored(voices: mongo.MongoVoices) -> None:
+    voice = promoted(f"u-{uuid4()}")
+    for made in (voice, voice.evicted(NOW), voice.erased(NOW)):
+        seen = await voices.get(voice.user_id)
+        assert await voices.replace(seen, made)
+        assert await voices.get(voice.user_id) == made
+
+
+async def test_documents_of_the_release_before_are_read(voices: mongo.MongoVoices, mongo_url: str) -> None:
+    """Without a standby, the hash in the attempt, the mark on the clone, and the place of a leftover."""
+    voice = whole(f"u-{uuid4()}")
+    voice = replace(voice, leftovers=(Leftover(("samples/old",), "local", "old"),))
+    assert await voices.replace(Voice(voice.user_id), voice)
+    gone = ("standby", "clone.leaving_until", "attempt.sample_hash")
+    left = {"blobs": ["samples/old"], "provider": "local", "engine_voice_id": "old", "until": None}
+    await voices._voices.update_one(
+        {"_id": voice.user_id}, {"$unset": dict.fromkeys(gone, ""), "$set": {"leftovers": [left]}}
+    )
+    assert await voices.get(voice.user_id) == voice
 
 
 async def test_a_change_of_what_is_no_longer_stored_changes_nothing(voices: mongo.MongoVoices) -> None:
@@ -160,21 +192,39 @@ def test_a_blob_store_that_dies_with_the_process_is_not_accepted(tmp_path: Path)
 async def test_pins_count_until_released_or_expired(valkey_url: str) -> None:
     async with valkey.client(valkey_url, 2) as client:
         pins, user, now = valkey.ValkeyPins(client), f"u-{uuid4()}", datetime.now(UTC)
-        for _ in range(2):
-            await pins.pin(user, "one", now + timedelta(minutes=1))
-        await pins.pin(user, "two", now + timedelta(minutes=2))
-        assert await pins.pinned(user, now) == 2
+        assert await pins.pin(user, "one", now + timedelta(seconds=30))
+        # Held already: renewed.
+        assert not await pins.pin(user, "one", now + timedelta(minutes=1))
+        assert await pins.pin(user, "two", now + timedelta(minutes=2))
+        assert await pins.pinned(user, now + timedelta(seconds=45)) == 2
         assert await pins.pinned(user, now + timedelta(seconds=90)) == 1
         for _ in range(2):
             await pins.unpin(user, "one")
         assert await pins.pinned(user, now) == 1
         assert await pins.pinned(user, now + timedelta(minutes=3)) == 0
+        assert await pins.pin(user, "one", now + timedelta(minutes=1))
+
+
+async def test_those_who_are_pinned_are_found_among_many(valkey_url: str) -> None:
+    async with valkey.client(valkey_url, 2) as client:
+        pins, now = valkey.ValkeyPins(client), datetime.now(UTC)
+        users = [f"u-{uuid4()}" for _ in range(700)]
+        for place, minutes in ((3, 1), (4, 5), (699, 9)):
+            await pins.pin(users[place], "one", now + timedelta(minutes=minutes))
+        assert await pins.pinned_among(users, now) == {users[3], users[4], users[699]}
+        assert await pins.pinned_among(users, now + timedelta(minutes=2)) == {users[4], users[699]}
+        await pins.unpin(users[4], "one")
+        await pins.forget(users[699])
+        assert await pins.pinned_among(users[4:], now) == frozenset()
+        assert await pins.pinned_among([], now) == frozenset()
 
 
 async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
     async with valkey.client("redis://127.0.0.1:9/", 0.1) as client:
-        with pytest.raises(PinsUnavailable):
-            await valkey.ValkeyPins(client).pin("ada", "one", datetime.now(UTC))
+        pins, now = valkey.ValkeyPins(client), datetime.now(UTC)
+        for call in (pins.pin("ada", "one", now), pins.pinned_among(["ada"], now), pins.forget("ada")):
+            with pytest.raises(PinsUnavailable):
+                await call
 
 
 async def test_profiles_are_read_once_within_their_time_and_their_space(store: Any) -> None:

@@ -10,6 +10,7 @@ from dev.performer import Performer, accepted
 from dev.stack import Stack
 from gateway.settings import Limits
 from tests import samples
+from tests.e2e.collector import Collector, collecting
 
 # All tests come from one address; what the limits do is tested where the gateway stands alone.
 GENEROUS = Limits(reads=100_000, costly=100_000, guessable=100_000, address=1_000_000)
@@ -17,11 +18,23 @@ MONTHLY_LIMIT = 1500
 SIGN_UPS = 150
 
 
+@pytest.fixture(scope="session")
+async def collector() -> AsyncIterator[Collector]:
+    """Receives the traces of the whole stack."""
+    async with collecting() as found:
+        yield found
+
+
 @pytest.fixture(scope="session", params=["one", "many"])
 async def stack(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, collector: Collector
 ) -> AsyncIterator[Stack]:
-    settings = {"AUTH_MONTHLY_LIMIT": str(MONTHLY_LIMIT), "CONTENT_MODEL_ORDER": "offline"}
+    settings = {
+        "AUTH_MONTHLY_LIMIT": str(MONTHLY_LIMIT),
+        "CONTENT_MODELS": "offline",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
+        "OTEL_BSP_SCHEDULE_DELAY": "200",
+    }
     data = tmp_path_factory.mktemp(f"stack-{request.param}")
     running = Stack(data, processes=request.param, engine="tone", limits=GENEROUS, environment=settings)
     async with running:

@@ -21,7 +21,7 @@ async def run_demo(directory: Path, *arguments: str) -> tuple[int, str, str]:
     child = await asyncio.create_subprocess_exec(
         *python("dev.demo", *arguments),
         cwd=directory,
-        env={**os.environ, **PYTHONPATH, "CONTENT_MODEL_ORDER": "offline"},
+        env={**os.environ, **PYTHONPATH, "CONTENT_MODELS": "offline"},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

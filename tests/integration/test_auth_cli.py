@@ -191,4 +191,4 @@ async def test_every_group_explains_itself(cli: Terminal) -> None:
 async def test_missing_settings_are_named(cli: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AUTH_MONGO_URL")
     complaint = await cli.complains("users", "list")
-    assert complaint == "newvisions admin: set these environment variables: AUTH_MONGO_URL"
+    assert complaint == "newvisions admin: setting AUTH_MONGO_URL: is not set, and has no default"

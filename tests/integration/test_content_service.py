@@ -1,6 +1,7 @@
 """The whole content service over a real socket, with a real cache, as its callers see it."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import grpc
@@ -15,12 +16,15 @@ from services.kernel.edge import api_error
 from services.kernel.server import Handlers
 
 
-@pytest.fixture
-async def content(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ContentServiceStub]:
-    monkeypatch.setenv("CONTENT_VALKEY_URL", valkey_url)
+@pytest.fixture(scope="module")
+async def content(valkey_url: str) -> AsyncIterator[ContentServiceStub]:
     handlers = Handlers()
     server = grpc.aio.server()
-    async with open_service(handlers, Channels(handlers, frozenset({"content"}))):
+    async with AsyncExitStack() as stack:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("CONTENT_VALKEY_URL", valkey_url)
+            channels = Channels(handlers, frozenset({"content"}))
+            await stack.enter_async_context(open_service(handlers, channels))
         handlers.attach_to(server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
@@ -68,7 +72,8 @@ async def test_a_user_is_not_given_the_same_note_twice_in_a_row(content: Content
         ({"value": "x" * 501}, "INVALID_REQUEST", 400),
         ({"value": "x" * 150}, "VALUE_TOO_LONG", 400),
         ({"value": " \n "}, "VALUE_NOT_SPEAKABLE", 400),
-        ({"language": "fr"}, "LANGUAGE_NOT_WRITTEN", 400),
+        ({"language": "nl"}, "LANGUAGE_NOT_WRITTEN", 400),
+        ({"value": "shithead"}, "CONTENT_REFUSED", 422),
     ],
 )
 async def test_what_cannot_become_a_note_is_refused_with_its_reason(
@@ -95,16 +100,23 @@ async def test_a_stranger_gets_no_thought(content: ContentServiceStub) -> None:
     assert failed(failure.value).error == "UNAUTHENTICATED"
 
 
-async def test_a_provider_that_is_down_is_a_visible_fallback(
-    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_the_same_question_gets_the_kept_thought_and_a_performance_never_does(
+    content: ContentServiceStub,
 ) -> None:
-    monkeypatch.setenv("CONTENT_VALKEY_URL", valkey_url)
-    monkeypatch.setenv("CONTENT_GEMINI_API_KEY", "a-key")
-    # Port 9 is "discard": nothing listens there.
-    monkeypatch.setenv("CONTENT_GEMINI_BASE_URL", "http://127.0.0.1:9")
-    handlers = Handlers()
-    channels = Channels(handlers, frozenset({"content"}))
-    async with open_service(handlers, channels):
-        stub = ContentServiceStub(channels.to("content", ""))  # type: ignore[no-untyped-call]
-        note = await stub.ComposeNote(request(), timeout=10)
-    assert (note.model, list(note.fallback_from)) == ("offline", ["gemini"])
+    asked, who = pb.GenerateThoughtRequest(topic="animals", value="elephant"), signed_in()
+    first, second = [await content.GenerateThought(asked, metadata=who) for _ in range(2)]
+    assert (first.cached, second.cached) == (False, True)
+    assert (second.thought, second.model) == (first.thought, "offline")
+    assert not (await content.GenerateThought(asked, metadata=signed_in())).cached
+    same = request()
+    assert [(await content.ComposeNote(same)).cached for _ in range(2)] == [False, False]
+
+
+async def test_erasing_a_user_forgets_their_notes_and_thoughts(content: ContentServiceStub) -> None:
+    who = signed_in()
+    user_id = who[0][1]
+    await content.GenerateThought(pb.GenerateThoughtRequest(topic="pets", value="Rex"), metadata=who)
+    await content.ComposeNote(request(user_id=user_id))
+    erasure = pb.EraseUserRequest(user_id=user_id, erasure_id=str(uuid4()))
+    erased = [dict((await content.EraseUser(erasure)).erased) for _ in range(2)]
+    assert erased == [{"recent_notes": 2, "thoughts": 1}, {"recent_notes": 0, "thoughts": 0}]

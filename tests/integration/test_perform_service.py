@@ -54,7 +54,7 @@ def environment(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def impatient(environment: pytest.MonkeyPatch) -> None:
     """The sweeper takes over at once; name it before the stage."""
-    environment.setenv("PERFORM_SWEEP_MARGIN_SECONDS", "0.1")
+    environment.setenv("PERFORM_TAKEOVER_SECONDS", "0.1")
 
 
 @pytest.fixture

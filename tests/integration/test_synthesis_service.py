@@ -1,70 +1,37 @@
 """The synthesis service as its callers see it: real gRPC, real sockets, engines that do as they are told."""
 
 import asyncio
-import io
 import threading
 from collections.abc import AsyncIterator, Iterator
 
-import av
-import grpc
-import numpy as np
 import pytest
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
-from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
-    SynthesisServiceStub,
-    add_SynthesisServiceServicer_to_server,
-)
+from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
 from services.synthesis.__main__ import open_service
-from services.synthesis.ambience import Fan
-from services.synthesis.domain import EngineUnavailable
+from services.synthesis.ambience import Ambience
+from services.synthesis.domain import EngineUnavailable, Sound
 from services.synthesis.engines.tone import ToneEngine, heard_hz, marker_hz
-from services.synthesis.rpc import SynthesisServicer
+from services.synthesis.preview import Previews
 from services.synthesis.studio import Studio
-
-SECOND = (np.sin(np.arange(24_000) / 20) * 4000).astype("<i2").tobytes()
-
-
-class ScriptedEngine:
-    """Says the chunks it was given; an exception among them is raised, an event is waited for."""
-
-    sample_rate = 24_000
-
-    def __init__(self, name, *script):
-        self.name = name
-        self.script = script
-        self.closed = asyncio.Event()
-        self.speaking = asyncio.Event()
-
-    async def start(self):
-        """Nothing to load."""
-
-    async def enrol(self, pcm, sample_rate):
-        return b"profile"
-
-    async def speak(self, utterance, voice):
-        self.speaking.set()
-        try:
-            for step in self.script:
-                if isinstance(step, Exception):
-                    raise step
-                if isinstance(step, asyncio.Event):
-                    await step.wait()
-                else:
-                    yield step
-        finally:
-            self.closed.set()
-
-    async def close(self):
-        """Nothing to release."""
+from services.synthesis.usecases import Desk, Showroom
+from tests.integration.synthesis_stage import (
+    SECOND,
+    ScriptedEngine,
+    heard,
+    profile,
+    refused,
+    request,
+    served,
+    spoken,
+)
 
 
-@pytest.fixture(scope="session")
-def fan():
-    return Fan.made()
+@pytest.fixture(scope="module")
+def ambience():
+    return Ambience.made()
 
 
 @pytest.fixture
@@ -94,50 +61,17 @@ def studio() -> Iterator[Studio]:
 
 
 @pytest.fixture
-async def speech(engines, studio, fan) -> AsyncIterator[SynthesisServiceStub]:
-    handlers, server = Handlers(), grpc.aio.server()
-    add_SynthesisServiceServicer_to_server(SynthesisServicer(engines, studio, fan), handlers)
-    handlers.attach_to(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield SynthesisServiceStub(channel)
-    await server.stop(grace=None)
+def visitors() -> Iterator[Studio]:
+    visitors = Studio(seats=1, threads=1)
+    yield visitors
+    visitors.close()
 
 
-async def profile(speech, sample=SECOND):
-    reply = await speech.EnrolVoice(pb.EnrolVoiceRequest(engine="tone", pcm=sample, sample_rate=24_000))
-    return reply.profile
-
-
-def request(**changes):
-    fields = {
-        "text": "I woke up thinking of the sea.",
-        "language": "en",
-        "engine": "tone",
-        "recording_id": "rec-1",
-    }
-    return pb.SynthesizeRequest(**(fields | changes))
-
-
-async def spoken(speech, **changes):
-    """The whole audio, the summary, and the messages they came in."""
-    messages = [message async for message in speech.Synthesize(request(**changes), timeout=20)]
-    return b"".join(message.audio for message in messages), messages[-1].summary, messages
-
-
-async def refused(call):
-    with pytest.raises(grpc.aio.AioRpcError) as failure:
-        await call
-    error, _ = api_error(failure.value)
-    assert error is not None
-    return (error.error, error.http_status)
-
-
-def heard(mp3):
-    with av.open(io.BytesIO(mp3)) as opened:
-        frames = [frame.to_ndarray()[0] for frame in opened.decode(audio=0)]
-        return np.concatenate(frames), dict(opened.metadata)
+@pytest.fixture
+async def speech(engines, studio, visitors, ambience) -> AsyncIterator[SynthesisServiceStub]:
+    showroom = Showroom(visitors, Previews(ambience), ambience)
+    async with served(engines, Desk(studio, ambience), showroom) as stub:
+        yield stub
 
 
 async def test_a_memo_is_spoken_in_the_enrolled_voice(speech):
@@ -273,10 +207,10 @@ async def test_each_sample_has_its_own_voice_and_always_the_same(speech):
     assert await profile(speech) != await profile(speech, SECOND[::-1])
 
 
-async def test_the_fan_is_served_to_everyone_as_mp3(speech, fan):
+async def test_the_fan_is_served_to_everyone_as_mp3(speech, ambience):
     reply = await speech.GetFanSound(pb.GetFanSoundRequest())
     assert reply.body.content_type == "audio/mpeg"
-    assert len(heard(reply.body.data)[0]) == len(fan.loop)
+    assert len(heard(reply.body.data)[0]) == len(ambience.loop(Sound.FAN))
 
 
 async def test_the_service_opens_with_the_engines_it_is_told(monkeypatch):
@@ -296,7 +230,29 @@ async def test_the_service_opens_with_the_engines_it_is_told(monkeypatch):
 )
 async def test_an_unknown_engine_stops_the_start_with_one_line(monkeypatch, import_string):
     monkeypatch.setenv("SYNTHESIS_ENGINES", import_string)
-    with pytest.raises(SystemExit, match="SYNTHESIS_ENGINES: cannot load") as stopped:
+    with pytest.raises(SystemExit, match="SYNTHESIS_ENGINES: ") as stopped:
+        async with open_service(Handlers(), Channels({}, frozenset())):
+            pass
+    assert "\n" not in str(stopped.value)
+
+
+async def test_a_watermark_is_in_every_memo_when_it_is_named_and_else_in_none(monkeypatch):
+    monkeypatch.setenv("SYNTHESIS_ENGINES", "services.synthesis.engines.tone:ToneEngine")
+    memos = []
+    for watermark in ("", "services.synthesis.watermark:RippleWatermark", ""):
+        monkeypatch.setenv("SYNTHESIS_WATERMARK", watermark)
+        handlers = Handlers()
+        channels = Channels(handlers, frozenset({"synthesis"}))
+        async with open_service(handlers, channels):
+            stub = SynthesisServiceStub(channels.to("synthesis", ""))
+            memos.append((await spoken(stub, profile=await profile(stub)))[0])
+    assert memos[0] == memos[2] != memos[1]
+
+
+async def test_an_unknown_watermark_stops_the_start_with_one_line(monkeypatch):
+    monkeypatch.setenv("SYNTHESIS_ENGINES", "services.synthesis.engines.tone:ToneEngine")
+    monkeypatch.setenv("SYNTHESIS_WATERMARK", "services.synthesis.watermark:Missing")
+    with pytest.raises(SystemExit, match="SYNTHESIS_WATERMARK: ") as stopped:
         async with open_service(Handlers(), Channels({}, frozenset())):
             pass
     assert "\n" not in str(stopped.value)

@@ -99,6 +99,13 @@ async def open_stage(mongo_url: str, valkey_url: str, folder: Path, **changes: s
 @asynccontextmanager
 async def open_replica(environment: dict[str, str]) -> AsyncIterator[VoiceServiceStub]:
     """One more process' worth of the service on the same stores."""
+    async with open_channel(environment) as channel:
+        yield VoiceServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+@asynccontextmanager
+async def open_channel(environment: dict[str, str]) -> AsyncIterator[grpc.aio.Channel]:
+    """To one more process' worth of the service."""
     handlers = Handlers()
     channels = Channels(handlers, frozenset({"voice"}))
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +118,7 @@ async def open_replica(environment: dict[str, str]) -> AsyncIterator[VoiceServic
             _served(handlers) as address,
             grpc.aio.insecure_channel(address, options=_OPTIONS) as channel,
         ):
-            yield VoiceServiceStub(channel)  # type: ignore[no-untyped-call]
+            yield channel
     finally:
         await opening.__aexit__(None, None, None)
         await channels.close()

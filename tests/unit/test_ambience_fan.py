@@ -4,7 +4,9 @@ import av
 import numpy as np
 import pytest
 
-from services.synthesis.ambience import FULL_VOLUME_DBFS, LOOP_SAMPLES, Fan, fan_loop
+from services.synthesis.ambience import Ambience
+from services.synthesis.ambience.fan import FULL_VOLUME_DBFS, fan_loop
+from services.synthesis.ambience.noise import LOOP_SAMPLES
 from services.synthesis.mix import RATE
 
 LOOP = fan_loop()
@@ -59,12 +61,12 @@ def test_it_is_a_fan_and_not_hiss_or_rumble():
 
 
 def test_the_served_mp3_is_one_turn_that_can_be_looped():
-    fan = Fan.made()
-    samples = decoded(fan.mp3)
+    mp3 = Ambience.made().fan_mp3
+    samples = decoded(mp3)
     assert len(samples) == LOOP_SAMPLES
     # Played twice, frame after frame, the second turn is what a player's loop sounds like.
-    tag = 10 + int.from_bytes(fan.mp3[6:10], "big")
-    second_turn = decoded(fan.mp3 + fan.mp3[tag:])[LOOP_SAMPLES:]
+    tag = 10 + int.from_bytes(mp3[6:10], "big")
+    second_turn = decoded(mp3 + mp3[tag:])[LOOP_SAMPLES:]
     seam = np.abs(np.diff(np.concatenate([samples[-600:], second_turn[:600]]))).max()
     assert seam <= np.abs(np.diff(second_turn)).max()
     tenth = RATE // 10

@@ -132,6 +132,12 @@ def test_a_value_inside_another_word_is_no_mention(text: str, value: str, times:
     assert mentions(text, value) == times
 
 
+@given(st.lists(st.sampled_from(["a", "e\u0301", "👨‍👩‍👧", "🇪🇸", "각", "が", "क्षि"]), max_size=30))
+def test_length_adds_up_by_grapheme(graphemes: list[str]) -> None:
+    # Two flags in a row are two graphemes only when something stands between them.
+    assert characters("-".join(graphemes)) == max(2 * len(graphemes) - 1, 0)
+
+
 def test_length_is_counted_as_people_see_it() -> None:
     assert characters("e\u0301👨‍👩‍👧🇪🇸") == 3
 
@@ -141,7 +147,8 @@ def test_length_is_counted_as_people_see_it() -> None:
     [
         ("One", 1),
         ("One. Two", 2),
-        ("One... two!?", 2),
+        ("One... Two!?", 2),
+        ("Hm... one still!?", 1),
         ("What? Yes. No!", 3),
         ("3.14 is fine.", 1),
         ("一。二。", 2),
@@ -187,6 +194,17 @@ def test_repair_never_leaves_what_it_removes_and_is_stable(text: str, value: str
     forms = {Rule.LINE_BREAK, Rule.QUOTE, Rule.MARKUP, Rule.EMOJI}
     assert not forms & broken(once, brief(plain))
     assert "\n" not in words_around(once, plain)
+    assert repair(once, plain) == once
+
+
+@given(
+    words=st.text("aé日ー🌞 .", max_size=20),
+    before=st.text("\"'*_-–•1.:( ", max_size=4),
+    after=st.text("\"'*_) \n🌞", max_size=4),
+)
+def test_repair_never_glues_the_value_to_a_word(words: str, before: str, after: str) -> None:
+    text = f"{words}{before} Leo {after}{words}"
+    assert mentions(repair(text, "Leo"), "Leo") == mentions(text, "Leo")
 
 
 @given(st.text(max_size=150))

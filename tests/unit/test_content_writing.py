@@ -1,162 +1,148 @@
-"""Who is asked, how often, and what a caller learns."""
-
-from collections.abc import Sequence
+"""What a caller gets: notes that are not repeated, thoughts that may be kept, and nothing in the log."""
 
 import pytest
 from structlog.testing import capture_logs
 
 from services.content.domain import (
-    Brief,
+    ContentRefused,
     ContentRulesNotMet,
-    LanguageNotWritten,
-    ModelRefused,
     ModelUnavailable,
-    RecentNotesUnavailable,
     RoutineUnknown,
+    ThoughtsUnavailable,
     fingerprint,
 )
-from services.content.lexicon import load_lexicon
-from services.content.usecases import Writing
-from tests.contract.test_content_recent_notes import MemoryRecentNotes
+from tests.content_doubles import GOOD, OTHER, MemoryThoughts, NotesAway, ScriptedModel, ThoughtsAway, writing
 
-LEXICON = load_lexicon()
-GOOD = "I woke up with Leo stuck in my head, and it just won't let go of me, even now with my tea."
-BAD = "I woke up with Leo stuck in my head."
 DOWN = ModelUnavailable("down", "connection")
 
 
-class ScriptedModel:
-    """Answers from a list, and keeps what it was asked."""
-
-    def __init__(self, name: str, *answers: str | Exception) -> None:
-        self.name = name
-        self.asked: list[Brief] = []
-        self._answers = list(answers)
-
-    async def compose(self, brief: Brief) -> str:
-        self.asked.append(brief)
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class ForgetfulNotes:
-    async def of(self, user_id: str) -> frozenset[str]:
-        raise RecentNotesUnavailable("gone")
-
-    async def remember(self, user_id: str, fingerprint: str) -> None:
-        raise RecentNotesUnavailable("gone")
-
-    async def forget(self, user_id: str) -> int:
-        raise RecentNotesUnavailable("Away.")
-
-
-def writing(models: Sequence[ScriptedModel]) -> Writing:
-    return Writing(models, LEXICON, MemoryRecentNotes())
-
-
-async def test_a_good_note_is_taken_from_the_first_model() -> None:
-    note = await writing([ScriptedModel("a", GOOD), ScriptedModel("b")]).compose_note(
-        "custom", "Leo", "en-GB", "u1"
-    )
-    assert (note.text, note.model, note.fallback_from) == (GOOD, "a", ())
-
-
-async def test_a_note_is_repaired_before_another_is_asked_for() -> None:
-    model = ScriptedModel("a", f'Voice note: "{GOOD}"')
-    note = await writing([model]).compose_note("custom", "Leo", "en", "u1")
-    assert note.text == GOOD
-    assert len(model.asked) == 1
-
-
-async def test_another_attempt_is_told_what_was_wrong() -> None:
-    model = ScriptedModel("a", BAD, GOOD)
-    await writing([model]).compose_note("custom", "Leo", "en", "u1")
-    assert model.asked[0].complaints == ()
-    assert model.asked[1].complaints == ("It has 36 characters; 80 to 120 are allowed.",)
-
-
-async def test_after_three_bad_notes_the_call_fails_and_no_other_model_is_asked() -> None:
-    first, second = ScriptedModel("a", BAD, BAD, BAD), ScriptedModel("b", GOOD)
-    with pytest.raises(ContentRulesNotMet):
-        await writing([first, second]).compose_note("custom", "Leo", "en", "u1")
-    assert (len(first.asked), len(second.asked)) == (3, 0)
-
-
-async def test_an_unavailable_model_is_named_in_the_answer_and_in_the_log() -> None:
-    models = [ScriptedModel("a", DOWN), ScriptedModel("b", BAD, DOWN), ScriptedModel("c", GOOD)]
-    with capture_logs() as logged:
-        note = await writing(models).compose_note("custom", "Leo", "en", "u1")
-    assert (note.model, note.fallback_from) == ("c", ("a", "b"))
-    silent = [event for event in logged if event["event"] == "model_unavailable"]
-    assert [(event["model"], event["cause"]) for event in silent] == [
-        ("a", "connection"),
-        ("b", "connection"),
-    ]
-
-
-async def test_a_refusal_is_an_answer_and_not_a_fallback() -> None:
-    second = ScriptedModel("b", GOOD)
-    with pytest.raises(ModelRefused):
-        await writing([ScriptedModel("a", ModelRefused("no")), second]).compose_note(
-            "custom", "Leo", "en", "u1"
-        )
-    assert second.asked == []
-
-
-async def test_when_every_model_is_down_the_caller_learns_it() -> None:
-    with pytest.raises(ModelUnavailable):
-        await writing([ScriptedModel("a", DOWN)]).compose_note("custom", "Leo", "en", "u1")
-
-
-async def test_a_model_that_does_not_write_the_language_hands_on_to_one_that_does() -> None:
-    models = [ScriptedModel("a", LanguageNotWritten("fr")), ScriptedModel("b", GOOD)]
-    note = await writing(models).compose_note("custom", "Leo", "en", "u1")
-    assert (note.model, note.fallback_from) == ("b", ())
-
-
-async def test_a_model_that_is_down_is_the_reason_when_the_next_does_not_write_the_language() -> None:
-    with pytest.raises(ModelUnavailable):
-        await writing([ScriptedModel("a", DOWN), ScriptedModel("b", LanguageNotWritten("fr"))]).compose_note(
-            "custom", "Leo", "fr", "u1"
-        )
-
-
 async def test_models_are_told_what_the_user_was_given_lately_and_nobody_elses_notes() -> None:
-    model = ScriptedModel("a", GOOD, GOOD, GOOD)
-    desk = writing([model])
+    model = ScriptedModel("a", GOOD, OTHER, GOOD)
+    desk = writing(model)
     for user in ("u1", "u1", "u2"):
         await desk.compose_note("custom", "Leo", "en", user)
     assert [brief.avoid for brief in model.asked] == [frozenset(), {fingerprint(GOOD)}, frozenset()]
 
 
+async def test_no_user_is_given_the_same_note_again_in_any_case_or_punctuation() -> None:
+    again = GOOD.replace("it just", "It just").replace(", even", " — even")
+    model = ScriptedModel("a", GOOD, again, OTHER, GOOD)
+    desk = writing(model)
+    notes = [(await desk.compose_note("custom", "Leo", "en-GB", "u1")).text for _ in range(2)]
+    assert notes == [GOOD, OTHER]
+    assert (await desk.compose_note("custom", "Leo", "en-GB", "u2")).text == GOOD
+
+
+async def test_a_model_that_can_only_repeat_itself_breaks_the_rules() -> None:
+    desk = writing(ScriptedModel("a", *[GOOD] * 4))
+    await desk.compose_note("custom", "Leo", "en", "u1")
+    with pytest.raises(ContentRulesNotMet):
+        await desk.compose_note("custom", "Leo", "en", "u1")
+
+
 async def test_a_lost_memory_of_recent_notes_costs_no_note_and_is_logged() -> None:
     with capture_logs() as logged:
-        note = await Writing([ScriptedModel("a", GOOD)], LEXICON, ForgetfulNotes()).compose_note(
-            "custom", "Leo", "en", "u1"
-        )
+        desk = writing(ScriptedModel("a", GOOD), recent=NotesAway())
+        note = await desk.compose_note("custom", "Leo", "en", "u1")
     assert note.text == GOOD
     assert sum(event["event"] == "recent_notes_unavailable" for event in logged) == 2
 
 
-async def test_neither_value_nor_note_is_ever_logged() -> None:
+async def test_neither_value_nor_topic_nor_note_is_ever_logged() -> None:
     with capture_logs() as logged:
-        await writing([ScriptedModel("a", BAD, DOWN), ScriptedModel("b", GOOD)]).compose_note(
-            "custom", "Leo", "en", "u1"
-        )
-    assert len(logged) == 3
+        desk = writing(ScriptedModel("a", DOWN), ScriptedModel("b", GOOD), keeps_thoughts=True)
+        await desk.generate_thought("Lion", "Leo", "en", "u1")
+    assert [event["event"] for event in logged] == ["model_unavailable", "note_composed"]
     assert "Leo" not in str(logged)
+    assert "Lion" not in str(logged)
 
 
 async def test_an_unknown_routine_is_refused() -> None:
     with pytest.raises(RoutineUnknown):
-        await writing([]).compose_note("coins", "Leo", "en", "u1")
+        await writing().compose_note("coins", "Leo", "en", "u1")
+
+
+@pytest.mark.parametrize(("topic", "value"), [("animals", "shithead"), ("fuck", "Leo")])
+async def test_what_must_not_be_said_never_reaches_a_model(topic: str, value: str) -> None:
+    model = ScriptedModel("a", GOOD)
+    with pytest.raises(ContentRefused), capture_logs() as logged:
+        await writing(model).generate_thought(topic, value, "en", "u1")
+    assert model.asked == []
+    assert value not in str(logged)
 
 
 async def test_a_free_topic_is_forbidden_in_its_own_words() -> None:
     slip = GOOD.replace("my tea", "my lions")
     model = ScriptedModel("a", slip, GOOD)
-    note = await writing([model]).generate_thought("Lion", "Leo", "", "u1")
+    note = await writing(model).generate_thought("Lion", "Leo", "", "u1")
     assert note.text == GOOD
     assert (model.asked[0].language, model.asked[0].topic) == ("en", "Lion")
+
+
+async def test_the_same_question_gets_the_kept_thought_and_says_so() -> None:
+    model = ScriptedModel("a", GOOD)
+    desk = writing(model, keeps_thoughts=True)
+    answers = [await desk.generate_thought("animals", "Leo", "en", "u1") for _ in range(3)]
+    assert [(answer.text, answer.model, answer.cached) for answer in answers] == [
+        (GOOD, "a", False),
+        (GOOD, "a", True),
+        (GOOD, "a", True),
+    ]
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("animals", "Leo", "en", "u2"), ("friends", "Leo", "en", "u1"), ("animals", "Mia", "en", "u1")],
+)
+async def test_another_question_gets_another_thought(other: tuple[str, str, str, str]) -> None:
+    note = OTHER.replace("Leo", other[1])
+    desk = writing(ScriptedModel("a", GOOD, note), keeps_thoughts=True)
+    await desk.generate_thought("animals", "Leo", "en", "u1")
+    answer = await desk.generate_thought(*other)
+    assert (answer.text, answer.cached) == (note, False)
+
+
+async def test_notes_of_a_performance_are_not_kept_unless_that_is_wanted() -> None:
+    thoughts = MemoryThoughts()
+    desk = writing(ScriptedModel("a", GOOD, OTHER), thoughts=thoughts, keeps_thoughts=True)
+    for expected in (GOOD, OTHER):
+        note = await desk.compose_note("custom", "Leo", "en", "u1")
+        assert (note.text, note.cached) == (expected, False)
+    wanted = writing(ScriptedModel("a", GOOD), thoughts=thoughts, keeps_notes=True)
+    for cached in (False, True):
+        assert (await wanted.compose_note("custom", "Leo", "en", "u1")).cached is cached
+
+
+async def test_what_a_stand_in_wrote_is_not_kept() -> None:
+    desk = writing(ScriptedModel("a", DOWN, OTHER), ScriptedModel("b", GOOD), keeps_thoughts=True)
+    first = await desk.generate_thought("animals", "Leo", "en", "u1")
+    second = await desk.generate_thought("animals", "Leo", "en", "u1")
+    assert [(n.model, n.fallback_from, n.cached) for n in (first, second)] == [
+        ("b", ("a",), False),
+        ("a", (), False),
+    ]
+
+
+async def test_a_lost_cache_costs_no_thought_and_is_logged() -> None:
+    desk = writing(ScriptedModel("a", GOOD), thoughts=ThoughtsAway(), keeps_thoughts=True)
+    with capture_logs() as logged:
+        assert (await desk.generate_thought("animals", "Leo", "en", "u1")).text == GOOD
+    assert [event["step"] for event in logged if event["event"] == "thoughts_unavailable"] == [
+        "read",
+        "write",
+    ]
+
+
+async def test_a_forgotten_user_has_no_notes_and_no_thoughts_left() -> None:
+    desk = writing(ScriptedModel("a", GOOD, GOOD), keeps_thoughts=True)
+    await desk.generate_thought("animals", "Leo", "en", "u1")
+    erasure = "0b0e7a9c-6f3e-4a53-9a52-6f0f1c5b0a51"
+    assert await desk.forget("u1", erasure) == {"recent_notes": 1, "thoughts": 1}
+    assert await desk.forget("u1", erasure) == {"recent_notes": 0, "thoughts": 0}
+    assert (await desk.generate_thought("animals", "Leo", "en", "u1")).cached is False
+
+
+async def test_an_erasure_that_is_not_certain_fails() -> None:
+    with pytest.raises(ThoughtsUnavailable):
+        await writing(thoughts=ThoughtsAway()).forget("u1", "an erasure")

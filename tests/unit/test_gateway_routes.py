@@ -82,6 +82,8 @@ def test_each_rule_of_the_contracts_has_exactly_one_route(
     method: str, path: str, described: descriptor_pb2.MethodDescriptorProto, table: list[dict[str, Any]]
 ) -> None:
     fitting = [route for route in table if not refused(route) and matches(route, method, path)]
+    # A path that is written out goes before a variable in its place: /v1/ambient/fan.
+    fitting = [route for route in fitting if route["match"].get("path") == path] or fitting
     assert len(fitting) == 1
     first = next(route for route in table if matches(route, method, path))
     assert first is fitting[0]
@@ -190,5 +192,5 @@ def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], words: s
 def test_an_upstream_without_a_port_is_refused() -> None:
     upstreams = {**SETTINGS.upstreams, "voice": "voice"}
     settings = GatewaySettings(upstreams=upstreams, admin_socket="/tmp/a", descriptors=str(CONTRACTS))
-    with pytest.raises(ValueError, match="the upstream of voice"):
+    with pytest.raises(ValueError, match="the address of voice"):
         render(settings)

@@ -1,89 +1,56 @@
 """A memo from PCM to MP3, judged by what a player would hear."""
 
-import io
 import tracemalloc
-from itertools import pairwise
 
-import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.synthesis.ambience import fan_loop
+from services.synthesis.ambience.fan import fan_loop
 from services.synthesis.domain import Labels, SpeechFailed
 from services.synthesis.level import TARGET_DBFS, Leveller
 from services.synthesis.memo import Memo
-from services.synthesis.mix import KNEE, LEAD_IN_SAMPLES, LEAD_OUT_SAMPLES, RATE, limited
+from services.synthesis.mix import KNEE, RATE, Backdrop, lead_in, lead_out, limited
+from tests.unit.mix_hearing import (
+    ENGINE_RATE,
+    LABELS,
+    NOTHING,
+    PHRASE,
+    between,
+    dbfs,
+    heard,
+    made,
+    silence,
+    speech,
+    tone,
+    tone_dbfs,
+)
 
-ENGINE_RATE = 24_000
 FRAME_SECONDS = 1152 / RATE
-LABELS = Labels("My voice memo · 日記", "rec-7")
-FAN = fan_loop()
+LOOP = fan_loop()
 
 
-def tone(seconds, dbfs=-20.0, hz=1000.0):
-    times = np.arange(round(seconds * ENGINE_RATE)) / ENGINE_RATE
-    return (10 ** (dbfs / 20) * np.sqrt(2) * np.sin(2 * np.pi * hz * times) * 32767).astype("<i2")
-
-
-def silence(seconds):
-    return np.zeros(round(seconds * ENGINE_RATE), "<i2")
-
-
-def speech(*parts):
-    return np.concatenate(parts).tobytes()
-
-
-def made(pcm, background_percent=0, cuts=()):
-    """The whole MP3 and its summary, with the PCM handed over in pieces cut at `cuts`."""
-    memo = Memo(ENGINE_RATE, LABELS, FAN, background_percent)
-    edges = [0, *sorted(cuts), len(pcm)]
-    audio = b"".join(memo.add(pcm[a:b]) for a, b in pairwise(edges))
-    last = memo.finish()
-    return audio + last.audio, last.summary
-
-
-def heard(mp3):
-    with av.open(io.BytesIO(mp3)) as opened:
-        frames = [frame.to_ndarray()[0] for frame in opened.decode(audio=0)]
-        return np.concatenate(frames).astype(np.float64), dict(opened.metadata)
-
-
-def dbfs(samples):
-    return 10 * np.log10(np.mean(np.square(samples)) + 1e-12)
-
-
-def tone_dbfs(samples, hz=1000.0):
-    """The level of one tone alone, whatever else sounds."""
-    turns = np.exp(-2j * np.pi * hz * np.arange(len(samples)) / RATE)
-    window = np.hanning(len(samples))
-    return 20 * np.log10(np.abs((samples * window * turns).sum()) / window.sum() * np.sqrt(2))
-
-
-def between(samples, start, end):
-    return samples[round(start * RATE) : round(end * RATE)]
-
-
-PHRASE = speech(silence(0.2), tone(0.9, -26), silence(0.3), tone(0.7, -23, 300), tone(0.3, -40, 2000))
+def fan(percent):
+    return Backdrop(LOOP, percent)
 
 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, len(PHRASE)), max_size=40))
 def test_however_the_speech_is_cut_into_chunks_the_audio_is_the_same_to_the_byte(cuts):
-    assert made(PHRASE, 30, cuts) == made(PHRASE, 30)
+    assert made(PHRASE, fan(30), cuts) == made(PHRASE, fan(30))
 
 
 def test_chunks_of_one_byte_are_put_together_again():
     pcm = PHRASE[:3001]
-    assert made(pcm + b"\0", 30, range(len(pcm))) == made(pcm + b"\0", 30)
+    assert made(pcm + b"\0", fan(30), range(len(pcm))) == made(pcm + b"\0", fan(30))
 
 
 @settings(max_examples=15, deadline=None)
 @given(samples=st.integers(1, 4 * ENGINE_RATE), percent=st.sampled_from([0, 30]))
 def test_the_audio_is_as_long_as_the_speech_and_its_two_rooms_to_a_frame(samples, percent):
-    mp3, summary = made(tone(4)[:samples].tobytes(), percent)
-    expected = samples / ENGINE_RATE + (LEAD_IN_SAMPLES + LEAD_OUT_SAMPLES) / RATE
+    mp3, summary = made(tone(4)[:samples].tobytes(), fan(percent))
+    expected = samples / ENGINE_RATE + (lead_in(RATE) + lead_out(RATE)) / RATE
     played = len(heard(mp3)[0]) / RATE
     assert summary.duration_seconds == pytest.approx(played, abs=1e-9)
     # LAME fills its last frame, and when that is nearly full it needs one more.
@@ -91,7 +58,7 @@ def test_the_audio_is_as_long_as_the_speech_and_its_two_rooms_to_a_frame(samples
 
 
 def test_every_message_ends_where_a_frame_ends():
-    memo = Memo(ENGINE_RATE, LABELS, FAN, 30)
+    memo = Memo(ENGINE_RATE, LABELS, fan(30))
     pcm = speech(tone(3))
     for at in range(0, len(pcm), 9001):
         audio = memo.add(pcm[at : at + 9001])
@@ -107,7 +74,7 @@ def assert_whole_frames(audio):
 
 
 def test_the_first_frames_come_with_the_first_sample():
-    memo = Memo(ENGINE_RATE, LABELS, FAN, 30)
+    memo = Memo(ENGINE_RATE, LABELS, fan(30))
     first = memo.add(tone(0.02)[:1].tobytes())
     samples, _ = heard(first)
     assert len(samples) >= 1152
@@ -116,8 +83,8 @@ def test_the_first_frames_come_with_the_first_sample():
 @pytest.mark.parametrize("percent", [1, 30, 100])
 def test_the_voice_keeps_its_level_over_the_fan(percent):
     pcm = speech(silence(0.1), tone(3))
-    alone, _ = heard(made(pcm, 0)[0])
-    mixed, _ = heard(made(pcm, percent)[0])
+    alone, _ = heard(made(pcm)[0])
+    mixed, _ = heard(made(pcm, fan(percent))[0])
     for start in (0.5, 1.5, 2.5):
         difference = tone_dbfs(between(mixed, start, start + 0.5)) - tone_dbfs(
             between(alone, start, start + 0.5)
@@ -146,22 +113,24 @@ def test_a_pause_is_not_turned_up():
 
 
 def test_volume_0_is_the_voice_alone():
-    silent_loop = Memo(ENGINE_RATE, LABELS, np.zeros_like(FAN), 100)
+    silent_loop = Memo(ENGINE_RATE, LABELS, Backdrop(np.zeros_like(LOOP), 100))
     audio = silent_loop.add(PHRASE) + silent_loop.finish().audio
-    assert made(PHRASE, 0)[0] == audio
-    assert made(PHRASE, 1)[0] != audio
+    assert made(PHRASE, fan(0))[0] == audio
+    assert made(PHRASE, fan(1))[0] != audio
 
 
 def test_the_fan_is_heard_between_words_and_louder_at_a_higher_volume():
     pcm = speech(tone(0.6), silence(1.0), tone(0.6))
-    pauses = {percent: dbfs(between(heard(made(pcm, percent)[0])[0], 1.0, 1.5)) for percent in (0, 30, 60)}
+    pauses = {
+        percent: dbfs(between(heard(made(pcm, fan(percent))[0])[0], 1.0, 1.5)) for percent in (0, 30, 60)
+    }
     assert pauses[0] < -80
     assert -40 < pauses[30] < -33
     assert pauses[60] - pauses[30] == pytest.approx(6, abs=0.5)
 
 
 def test_the_fan_fades_at_both_ends():
-    samples, _ = heard(made(speech(silence(2)), 100)[0])
+    samples, _ = heard(made(speech(silence(2)), fan(100))[0])
     middle = dbfs(between(samples, 0.5, 1.5))
     assert dbfs(between(samples, 0, 0.04)) < middle - 15
     assert dbfs(samples[-round(0.04 * RATE) :]) < middle - 15
@@ -195,7 +164,7 @@ def test_the_tag_says_that_a_machine_spoke_and_which_recording_it_is():
 @given(title=st.text(max_size=100))
 @settings(max_examples=30, deadline=None)
 def test_no_title_breaks_the_tag(title):
-    memo = Memo(ENGINE_RATE, Labels(title, "r"), FAN, 0)
+    memo = Memo(ENGINE_RATE, Labels(title, "r"), NOTHING)
     _, tags = heard(memo.add(b"\0\0") + memo.finish().audio)
     assert "AI-generated" in tags["comment"]
 
@@ -206,7 +175,7 @@ def test_half_a_sample_at_the_end_is_a_failure():
 
 
 def test_a_long_memo_takes_no_more_memory_than_a_short_one():
-    memo = Memo(ENGINE_RATE, LABELS, FAN, 30)
+    memo = Memo(ENGINE_RATE, LABELS, fan(30))
     second = speech(tone(1))
 
     def held_after(seconds):

@@ -3,6 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from services.kernel.client import limit_to
 from services.perform import saga
 from services.perform.background import Background
 from services.perform.saga import Step
@@ -106,11 +107,11 @@ async def test_leaving_waits_for_work_under_way_and_stops_what_is_late() -> None
         await release.wait()
         done.append("worked")
 
-    async with Background(stop_seconds=5) as background:
+    async with Background(5, limit_to) as background:
         background.start(works())
         asyncio.get_running_loop().call_soon(release.set)
     assert done == ["worked"]
-    async with Background(stop_seconds=0) as background:
+    async with Background(0, limit_to) as background:
         background.start(hangs(done))
         await asyncio.sleep(0)
     assert done == ["worked", "stopped"]

@@ -13,12 +13,22 @@ def attempt(number: int, now: datetime) -> Attempt:
     return Attempt(f"attempt-{number}", "local", now + MINUTE)
 
 
-def made_by(made: Attempt, now: datetime) -> tuple[Sample, Clone]:
-    audio, profile = SealedBlob(made.audio_name, "k"), SealedBlob(made.profile_name, "k")
+def cloned_by(made: Attempt, now: datetime, *, in_pool: bool = False) -> Clone:
+    profile = None if in_pool else SealedBlob(made.profile_name, "k")
+    provider, source = ("remote", "provider_voice_id") if in_pool else ("local", "local_clone")
+    named = f"voice-{made.attempt_id}"
+    return Clone(made.attempt_id, provider, "tone", named, source, in_pool, profile, now)
+
+
+def made_by(made: Attempt, now: datetime, *, in_pool: bool = False) -> tuple[Sample, Clone]:
+    audio = SealedBlob(made.audio_name, "k")
     sample = Sample(f"hash of {made.attempt_id}", 36.0, 9, False, audio, Consent("", now, ""))
-    return sample, Clone(
-        made.attempt_id, "local", "tone", made.attempt_id, "local_clone", False, profile, now
-    )
+    return sample, cloned_by(made, now, in_pool=in_pool)
+
+
+def held_by(number: int, *, in_pool: bool = False) -> Voice:
+    made = attempt(number, NOW)
+    return Voice("ada").claimed(made, NOW).holding(*made_by(made, NOW, in_pool=in_pool), NOW)
 
 
 def blobs_of(made: Attempt) -> set[str]:
@@ -30,22 +40,48 @@ def blobs_named(voice: Voice) -> set[str]:
     named = {name for left in voice.leftovers for name in left.blobs}
     if voice.sample:
         named.add(voice.sample.audio.name)
-    if voice.clone and voice.clone.profile:
-        named.add(voice.clone.profile.name)
+    named |= {clone.profile.name for clone in (voice.clone, voice.standby) if clone and clone.profile}
     return named | (blobs_of(voice.attempt) if voice.attempt else set())
 
 
-@given(steps=st.lists(st.sampled_from(["claim", "hold", "abandon", "erase", "clean"]), max_size=30))
-def test_no_blob_is_ever_forgotten_and_revisions_only_grow(steps: list[str]) -> None:
-    voice, now, exist = Voice("ada"), NOW, set[str]()
+def voices_named(voice: Voice) -> set[str]:
+    held = {clone.engine_voice_id for clone in (voice.clone, voice.standby) if clone}
+    return held | {left.engine_voice_id for left in voice.leftovers if left.engine_voice_id}
+
+
+STEPS = [
+    *("claim", "hold", "hold at the provider", "regain", "stand by", "evict", "mark", "abandon"),
+    *("erase", "clean", "clean nothing"),
+]
+
+
+@given(steps=st.lists(st.sampled_from(STEPS), max_size=40))
+def test_nothing_is_ever_forgotten_and_revisions_only_grow(steps: list[str]) -> None:
+    voice, now = Voice("ada"), NOW
+    blobs, voices = set[str](), set[str]()
     for number, step in enumerate(steps):
-        before = voice
+        before, made = voice, voice.attempt
         now += timedelta(seconds=25) * (number % 3)
         if step == "claim" and not voice.is_claimed(now):
             voice = voice.claimed(attempt(number, now), now)
-            exist |= blobs_of(attempt(number, now))
-        elif step == "hold" and voice.attempt:
-            voice = voice.holding(*made_by(voice.attempt, now), now)
+            blobs |= blobs_of(attempt(number, now))
+        elif step.startswith("hold") and made:
+            sample, clone = made_by(made, now, in_pool=step != "hold")
+            voice = voice.holding(sample, clone, now, now + MINUTE)
+            voices.add(clone.engine_voice_id)
+            blobs -= set() if clone.profile else {made.profile_name}
+        elif step == "regain" and made and voice.sample and not (voice.clone and voice.clone.in_pool):
+            voice = voice.regained(cloned_by(made, now, in_pool=True), now)
+            voices.add(f"voice-{made.attempt_id}")
+            blobs -= blobs_of(made)
+        elif step == "stand by" and made and voice.sample:
+            voice = voice.standing_by(cloned_by(made, now), now)
+            voices.add(f"voice-{made.attempt_id}")
+            blobs.discard(made.audio_name)
+        elif step == "evict" and voice.clone:
+            voice = voice.evicted(now)
+        elif step == "mark" and voice.clone:
+            voice = voice.marked(now + MINUTE, now)
         elif step == "abandon":
             voice = voice.abandoned(now)
         elif step == "erase":
@@ -53,12 +89,15 @@ def test_no_blob_is_ever_forgotten_and_revisions_only_grow(steps: list[str]) -> 
         elif step == "clean":
             # What an attempt may yet make again is named until it cannot any more.
             gone = [left for left in voice.leftovers if not left.until or left.until <= now]
-            exist -= {name for left in gone for name in left.blobs}
+            blobs -= {name for left in gone for name in left.blobs}
+            voices -= {left.engine_voice_id for left in gone}
             voice = voice.cleaned(now)
-        assert blobs_named(voice) == exist
+        elif step == "clean nothing":
+            voice = voice.cleaned(now, voice.leftovers)
+        assert (blobs_named(voice), voices_named(voice)) == (blobs, voices)
         assert voice is before or voice.revision > before.revision
         assert (voice.sweep_at is not None) == bool(voice.leftovers or voice.attempt)
-        assert voice.empty == (not exist)
+        assert voice.empty == (not blobs and not voices)
 
 
 def test_an_attempt_that_expired_gives_way_and_is_cleaned_up_after() -> None:
@@ -92,3 +131,52 @@ def test_a_voice_is_the_same_only_for_the_same_sample_and_engine() -> None:
     assert not held.is_made_of("another hash", "tone")
     assert not Voice("ada").is_made_of("", "tone")
     assert (Voice("ada").state, held.state) == ("none", "ready")
+
+
+def test_a_promotion_keeps_the_clone_of_the_embedded_engine() -> None:
+    embedded = held_by(1)
+    promoted = embedded.claimed(attempt(2, NOW), NOW).regained(
+        cloned_by(attempt(2, NOW), NOW, in_pool=True), NOW
+    )
+    assert (promoted.standby, promoted.leftovers) == (embedded.clone, ())
+    assert promoted.fence > embedded.fence
+    assert promoted.embedded == embedded.clone
+    evicted = promoted.evicted(NOW)
+    assert (evicted.state, evicted.embedded) == ("evicted", embedded.clone)
+    (left,) = evicted.leftovers
+    assert (left.provider, left.engine_voice_id, left.attempt_id) == (
+        "remote",
+        "voice-attempt-2",
+        "attempt-2",
+    )
+    assert evicted.fence > promoted.fence
+
+
+def test_a_mark_hides_a_clone_until_its_time_is_over() -> None:
+    held = held_by(1, in_pool=True)
+    marked = held.marked(NOW + MINUTE, NOW)
+    assert marked.clone_at("remote", NOW) is None
+    assert marked.clone_at("remote", NOW + MINUTE) is not None
+    assert marked.unmarked(NOW).clone_at("remote", NOW) == held.clone
+    assert held.clone_at("another", NOW) is None
+    assert marked.fence == held.fence
+
+
+def test_a_replaced_voice_waits_for_its_performances_and_its_blobs_do_not() -> None:
+    held = held_by(1, in_pool=True)
+    second = attempt(2, NOW)
+    replaced = held.claimed(second, NOW).holding(*made_by(second, NOW, in_pool=True), NOW, NOW + 3 * MINUTE)
+    audio, voice = replaced.leftovers
+    assert (audio.blobs, audio.must_wait(NOW)) == ((attempt(1, NOW).audio_name,), False)
+    assert voice.must_wait(NOW + 2 * MINUTE)
+    assert not voice.must_wait(NOW + 3 * MINUTE)
+    assert replaced.cleaned(NOW, [voice]).sweep_at == NOW + 3 * MINUTE
+    assert not any(left.not_before for left in replaced.erased(NOW).leftovers)
+
+
+def test_a_voice_that_could_not_be_removed_is_its_users_again() -> None:
+    held = held_by(1, in_pool=True)
+    assert held.clone is not None
+    back = held.marked(NOW + MINUTE, NOW).evicted(NOW).reinstated(held.clone, NOW)
+    assert (back.clone, back.leftovers, back.sweep_at) == (held.clone, (), None)
+    assert back.fence > held.fence

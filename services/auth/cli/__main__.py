@@ -5,8 +5,6 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from pydantic import ValidationError
-
 from services.auth.cli import api_keys, audit, codes, credit, keys, migrate, roles, tokens, users
 from services.auth.cli.commands import refuse
 from services.auth.composition import build
@@ -14,6 +12,7 @@ from services.auth.settings import Settings
 from services.auth.vault import KeyFileUnusable
 from services.kernel import logs
 from services.kernel.errors import ServiceError
+from services.kernel.settings import SettingsWrong, read
 
 GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit, migrate)
 
@@ -27,13 +26,10 @@ async def run(arguments: Sequence[str]) -> None:
     """One command. Raises SystemExit with one line about what went wrong."""
     options = _parser().parse_args(arguments)
     try:
-        async with build(Settings()) as built:  # type: ignore[call-arg]
+        async with build(read(Settings)) as built:
             await options.command(built, options)
-    except (ServiceError, KeyFileUnusable) as failure:
+    except (ServiceError, KeyFileUnusable, SettingsWrong) as failure:
         refuse(str(failure))
-    except ValidationError as failure:
-        wrong = ", ".join(f"AUTH_{error['loc'][0]}".upper() for error in failure.errors())
-        refuse(f"set these environment variables: {wrong}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,9 +1,10 @@
 """Everything this service keeps, in its own database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from pymongo import AsyncMongoClient
 
@@ -38,6 +39,8 @@ class Database:
     audit_traces: AuditTraces
     aging: MongoAging
     migrations: Migrations
+    # Raises when the database does not answer.
+    ping: Callable[[], Awaitable[object]]
 
 
 @asynccontextmanager
@@ -83,6 +86,7 @@ async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Da
                 credit_entries=collection("credit_entries"),
             ),
             Migrations(collection("users"), collection("schema_migrations")),
+            partial(client.admin.command, "ping"),
         )
         await database.users.prepare()
         await database.codes.prepare()

@@ -1,6 +1,6 @@
 """Writes notes without any model: opening, core and closing, chosen so that every rule is kept."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -19,6 +19,7 @@ from services.content.domain import (
     fingerprint,
     fold,
     mentions,
+    names_topic,
     violations,
     words_of,
 )
@@ -42,12 +43,18 @@ class _Choice:
 
 class OfflineModel:
     name = "offline"
+    # It waits for nobody.
+    seconds = None
 
     def __init__(self, phrasebooks: Mapping[str, Phrasebook], lexicon: Lexicon, chance: Random) -> None:
         self._phrasebooks = phrasebooks
+        self.languages = frozenset(phrasebooks)
         self._lexicon = lexicon
         self._everyday = {name: words for name, words in lexicon.languages.items() if name in phrasebooks}
         self._chance = chance
+
+    async def write(self, brief: Brief) -> AsyncGenerator[str, None]:
+        yield await self.compose(brief)
 
     async def compose(self, brief: Brief) -> str:
         """Never one of `brief.avoid` while another note can be made."""
@@ -107,7 +114,7 @@ def _choices(brief: Brief) -> Iterator[_Choice]:
     @cache
     def silent(piece: str) -> bool:
         words = piece.replace(SLOT, " ")
-        return not mentions(words, brief.value) and brief.giveaways.isdisjoint(words_of(words))
+        return not mentions(words, brief.value) and not names_topic(words, brief.giveaways)
 
     @cache
     def unspelled(piece: str) -> bool:

@@ -10,7 +10,7 @@ import yaml
 from services.content.domain import Routine, characters, fold, words_of
 from services.content.lexicon import DATA
 
-LANGUAGES = ("en", "es")
+LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
 SLOT = "{value}"
 
 
@@ -34,7 +34,10 @@ class Article:
     def before(self, value: str) -> str:
         first = (words_of(value) or [""])[0]
         article = (self.first_word or {}).get(first, self.default)
-        return f"{article} " if article and first and first not in self.unless_first else ""
+        if not article or not first or first in self.unless_first:
+            return ""
+        # "l'as de pique", but "le roi de pique".
+        return article if article.endswith("'") else f"{article} "
 
 
 @dataclass(frozen=True, slots=True)

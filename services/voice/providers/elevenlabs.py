@@ -13,6 +13,7 @@ import stamina
 import structlog
 
 from services.kernel.errors import ServiceError
+from services.kernel.settings import read_secret
 from services.voice.ports import (
     Allowance,
     ClonedVoice,
@@ -172,7 +173,7 @@ async def open_elevenlabs(
     """`connections` are kept and used again: making one costs up to a second."""
     async with httpx.AsyncClient(
         base_url=base_url,
-        headers={"xi-api-key": _key(key_file)},
+        headers={"xi-api-key": read_secret(key_file)},
         http2=True,
         timeout=httpx.Timeout(max(seconds, clone_seconds), connect=_CONNECT_SECONDS),
         limits=httpx.Limits(
@@ -182,16 +183,6 @@ async def open_elevenlabs(
         ),
     ) as http:
         yield ElevenLabsProvider(http, seconds, clone_seconds)
-
-
-def _key(file: Path) -> str:
-    try:
-        key = file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
-    if not key or not key.isascii() or not key.isprintable():
-        raise ValueError(f"{file} does not hold an API key")
-    return key
 
 
 def _attempts() -> Any:

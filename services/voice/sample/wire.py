@@ -3,6 +3,9 @@
 import struct
 from typing import Any, Final
 
+# What is asked for, in front of the length.
+EXAMINE: Final = b"e"
+REREAD: Final = b"r"
 LENGTH: Final = struct.Struct("<I")
 # More than any honest answer; a process that was taken over by a recording cannot fill our memory.
 MOST_HEADER_BYTES: Final = 4096

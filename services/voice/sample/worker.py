@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any, BinaryIO, Final
 
-from services.voice.sample.wire import LENGTH, header_of
+from services.voice.sample.wire import LENGTH, REREAD, header_of
 
 # Performances on the same machine come first.
 _NICENESS: Final = 5
@@ -26,17 +26,18 @@ def main(limit_seconds: int) -> None:
     from services.voice.sample import examination  # Half a second of imports, after the signals are set.
 
     _answer(answers, {"ready": True})
-    while (length := requests.read(LENGTH.size)) and len(length) == LENGTH.size:
+    while len(asked := requests.read(1 + LENGTH.size)) == 1 + LENGTH.size:
         signal.alarm(limit_seconds)
-        _answer(answers, *_examined(examination, requests.read(LENGTH.unpack(length)[0])))
+        audio = requests.read(LENGTH.unpack(asked[1:])[0])
+        _answer(answers, *_answered(examination, asked[:1], audio))
         signal.alarm(0)
 
 
-def _examined(examination: Any, recording: bytes) -> tuple[Any, ...]:
+def _answered(examination: Any, question: bytes, audio: bytes) -> tuple[Any, ...]:
     from services.voice.refusals import SampleRefused
 
     try:
-        found = examination.examine(recording)
+        found = examination.reread(audio) if question == REREAD else examination.examine(audio)
     except SampleRefused as refusal:
         return ({"refused": refusal.reason, "message": refusal.message},)
     return header_of(found), found.pcm, found.mp3

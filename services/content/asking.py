@@ -1,0 +1,175 @@
+"""Asks the models for a note: in their order, within their time, until one keeps the rules."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Final
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from services.content.domain import (
+    LONGEST,
+    Brief,
+    ContentRefused,
+    ContentRulesNotMet,
+    LanguageNotWritten,
+    Lexicon,
+    ModelRefused,
+    ModelUnavailable,
+    Rule,
+    Violation,
+    repair,
+    violations,
+)
+from services.content.ports import Filters, Model
+
+log = structlog.get_logger()
+
+ATTEMPTS: Final = 3
+# Whoever has written this much is not writing a note; the rest is not waited for.
+_MOST_LETTERS: Final = 4 * LONGEST
+
+FIRST_TOKEN_SECONDS = Histogram(
+    "content_first_token_seconds",
+    "Time from a question to the first words of its answer, by model.",
+    ["model"],
+    buckets=(0.001, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 4, 8),
+)
+FALLBACKS = Counter(
+    "content_model_fallbacks_total", "Models that could not answer, by cause.", ["model", "cause"]
+)
+MODEL_REFUSALS = Counter(
+    "content_model_refusals_total", "Values that a model would not write about.", ["model"]
+)
+NOTE_ATTEMPTS = Counter(
+    "content_note_attempts_total",
+    "Notes as they came from a model: kept as written, kept after a repair, or rejected.",
+    ["model", "outcome"],
+)
+REJECTIONS = Counter(
+    "content_note_rejections_total", "Rules that notes broke, by model and rule.", ["model", "rule"]
+)
+
+_HARMFUL = "It says something that must not be said; write something harmless."
+_GIVEN_LATELY = Violation(Rule.REPEATED, "This very note was given before; write a different one.")
+
+# Whether a text is one that may be given now; asked once for each text that keeps the rules.
+Claim = Callable[[str], Awaitable[bool]]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`fallback_from` names the models that were asked before and could not answer."""
+
+    text: str
+    model: str
+    fallback_from: tuple[str, ...] = ()
+    # Not written now, but the answer to the same question a little earlier.
+    cached: bool = False
+
+
+class Asking:
+    """The first model that answers decides: a refusal, or rules not met, is not a fallback."""
+
+    def __init__(
+        self, models: Sequence[Model], lexicon: Lexicon, filters: Filters, budget_seconds: float
+    ) -> None:
+        self._models = models
+        self._lexicon = lexicon
+        self._filters = filters
+        self._budget_seconds = budget_seconds
+
+    async def note(self, brief: Brief, claim: Claim) -> Note:
+        able = [model for model in self._models if brief.language in model.languages]
+        if not able:
+            raise self._not_written(brief.language)
+        ends = asyncio.get_running_loop().time() + self._budget_seconds
+        silent: list[str] = []
+        for model in able:
+            try:
+                text = await self._in_time(model, brief, claim, ends)
+            except ModelUnavailable as error:
+                failure = error
+                silent.append(model.name)
+                FALLBACKS.labels(model.name, error.cause).inc()
+                log.warning("model_unavailable", model=model.name, cause=error.cause)
+            except ModelRefused:
+                MODEL_REFUSALS.labels(model.name).inc()
+                log.info("note_refused", model=model.name)
+                raise
+            else:
+                return Note(text, model.name, tuple(silent))
+        raise failure
+
+    def _not_written(self, language: str) -> LanguageNotWritten:
+        possible = sorted(frozenset[str]().union(*(model.languages for model in self._models)))
+        return LanguageNotWritten(
+            f"Notes cannot be written in {language[:20]!r}; they can be in: {', '.join(possible)}."
+        )
+
+    async def _in_time(self, model: Model, brief: Brief, claim: Claim, ends: float) -> str:
+        if model.seconds is None:
+            return await self._attempts(model, brief, claim)
+        left = min(model.seconds, ends - asyncio.get_running_loop().time())
+        if left <= 0:
+            raise ModelUnavailable("There is no time left to ask the text model.", "no_time_left")
+        try:
+            async with asyncio.timeout(left):
+                return await self._attempts(model, brief, claim)
+        except TimeoutError as error:
+            raise ModelUnavailable("The text model took too long.", "timeout") from error
+
+    async def _attempts(self, model: Model, brief: Brief, claim: Claim) -> str:
+        """The first attempt that keeps the rules, as it stands or repaired."""
+        for attempt in range(1, ATTEMPTS + 1):
+            written = await _written(model, brief)
+            text = repair(written, brief.value)
+            broken = violations(text, brief, self._lexicon)
+            complaints = [violation.complaint for violation in broken]
+            refusal = self._refusal(text, brief)
+            if refusal:
+                complaints.append(_HARMFUL)
+            if not complaints and not await claim(text):
+                broken = (_GIVEN_LATELY,)
+                complaints = [_GIVEN_LATELY.complaint]
+            if not complaints:
+                NOTE_ATTEMPTS.labels(model.name, "kept" if text == written.strip() else "repaired").inc()
+                return text
+            _count_rejected(model.name, attempt, broken, refusal)
+            brief = replace(brief, complaints=tuple(complaints))
+        raise refusal or ContentRulesNotMet(
+            "No note that keeps the rules could be written; nothing was charged."
+        )
+
+    def _refusal(self, text: str, brief: Brief) -> ContentRefused | None:
+        """What a model made of a harmless value is its own fault: it is asked again first."""
+        try:
+            self._filters.check_output(text, brief)
+        except ContentRefused as refusal:
+            return refusal
+        return None
+
+
+async def _written(model: Model, brief: Brief) -> str:
+    started, text = perf_counter(), ""
+    async with aclosing(model.write(brief)) as pieces:
+        async for piece in pieces:
+            if not text:
+                FIRST_TOKEN_SECONDS.labels(model.name).observe(perf_counter() - started)
+            text += piece
+            if len(text) > _MOST_LETTERS:
+                break
+    return text
+
+
+def _count_rejected(
+    model: str, attempt: int, broken: Sequence[Violation], refusal: ContentRefused | None
+) -> None:
+    rules = [violation.rule.value for violation in broken] + ["harmful"] * bool(refusal)
+    NOTE_ATTEMPTS.labels(model, "rejected").inc()
+    for rule in rules:
+        REJECTIONS.labels(model, rule).inc()
+    log.info("note_rejected", model=model, attempt=attempt, rules=rules)

@@ -1,0 +1,59 @@
+"""Ending what somebody else began and did not end: by the sweeper, or by who waits for it."""
+
+import structlog
+
+from services.perform import saga
+from services.perform.domain import Failure, Patience, Performance, Phase, State
+from services.perform.errors import PerformanceInterrupted
+from services.perform.ports import Clock, Ports
+from services.perform.steps import Story, Take
+
+log = structlog.get_logger()
+
+
+class Recovery:
+    """An unfinished performance carries the moment from which it may be taken over. Moving that moment
+    forward, only where it is still the old one, is the lease: the quickest has it, in whatever process."""
+
+    def __init__(self, ports: Ports, story: Story, patience: Patience, now: Clock) -> None:
+        self._performances = ports.performances
+        self._recordings = ports.recordings
+        self._blobs = ports.blobs
+        self._story = story
+        self._patience = patience
+        self._now = now
+
+    async def recover(self, performance: Performance) -> bool:
+        """Finish or undo it; false when it is not due, or somebody else was quicker."""
+        now = self._now()
+        if performance.due_at is None or performance.due_at > now:
+            return False
+        if not await self._performances.take_over(performance, now + self._patience.takeover):
+            return False
+        await self._end(performance)
+        log.info(
+            "performance_recovered",
+            performance_id=str(performance.performance_id),
+            phase=performance.phase,
+        )
+        return True
+
+    async def _end(self, performance: Performance) -> None:
+        take = Take(performance.performance_id, performance.user_id, performance.created_at)
+        if performance.phase is Phase.KEEPING and performance.recording is not None:
+            take.recording = performance.recording
+            await saga.press_on(self._story.after, take)
+            if take.charge is not None:
+                # Whoever ordered it has not got it: it stays theirs to ask for.
+                await self._performances.succeed(
+                    take.performance_id, take.charge, self._now(), free_key=False
+                )
+        elif performance.phase is Phase.ERASING:
+            await self._blobs.delete(take.user_id, take.performance_id)
+            await self._recordings.forget(take.performance_id, self._now() + self._patience.key)
+        else:
+            await saga.undo(self._story.until_kept, take)
+            failure = Failure.of(PerformanceInterrupted("The performance was interrupted."))
+            now = self._now()
+            until = now + self._patience.key
+            await self._performances.fail(take.performance_id, State.FAILED, failure, now, until)

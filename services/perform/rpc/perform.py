@@ -1,0 +1,219 @@
+"""Protobuf in, protobuf out."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+from google.api import httpbody_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from newvisions.perform.v1 import perform_service_pb2 as pb
+from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
+from services.kernel.caller import UserNotFound, caller
+from services.perform.claiming import Request
+from services.perform.domain import Order, Override, Recording, check_date, check_value
+from services.perform.erasing import Erasing
+from services.perform.performing import Heading, Performed, Performing
+from services.perform.readiness import Readiness
+from services.perform.recordings import Archive, Audio, Shown
+from services.perform.rpc.asking import idempotency_key, join_seconds
+
+_MPEG = "audio/mpeg"
+
+
+class PerformServicer(PerformServiceServicer):
+    def __init__(
+        self,
+        performing: Performing,
+        archive: Archive,
+        erasing: Erasing,
+        readiness: Readiness,
+        join_seconds: float,
+    ) -> None:
+        self._performing = performing
+        self._erasing = erasing
+        self._archive = archive
+        self._readiness = readiness
+        self._join_seconds = join_seconds
+
+    async def Perform(self, request: pb.PerformRequest, context: Any) -> pb.PerformResponse:
+        done = await self._performing.perform(self._request(request, context))
+        return _performed(request.routine_type, done)
+
+    async def StreamPerform(
+        self, request: pb.StreamPerformRequest, context: Any
+    ) -> AsyncIterator[pb.StreamPerformResponse]:
+        memo = self._performing.listen(self._request(request, context))
+        async with aclosing(memo) as parts:
+            async for part in parts:
+                if isinstance(part, Heading):
+                    # Headers that go out earlier would make every later failure look like success.
+                    await context.send_initial_metadata(_headers(part))
+                    continue
+                yield pb.StreamPerformResponse(body=httpbody_pb2.HttpBody(content_type=_MPEG, data=part))
+
+    async def ListRecordings(
+        self, request: pb.ListRecordingsRequest, context: Any
+    ) -> pb.ListRecordingsResponse:
+        page, following = await self._archive.page(caller().user_id, request.page_token, request.page_size)
+        return pb.ListRecordingsResponse(
+            recordings=[_shown(pb.Recording, each) for each in page], next_page_token=following
+        )
+
+    async def GetRecording(self, request: pb.GetRecordingRequest, context: Any) -> pb.GetRecordingResponse:
+        found = await self._archive.get(caller().user_id, request.recording_id)
+        return _shown(pb.GetRecordingResponse, found)
+
+    async def UpdateRecording(
+        self, request: pb.UpdateRecordingRequest, context: Any
+    ) -> pb.UpdateRecordingResponse:
+        changed = await self._archive.change(
+            caller().user_id, request.recording_id, _given(request, "title"), _given(request, "date")
+        )
+        return _shown(pb.UpdateRecordingResponse, changed)
+
+    async def DeleteRecording(
+        self, request: pb.DeleteRecordingRequest, context: Any
+    ) -> pb.DeleteRecordingResponse:
+        await self._archive.delete(caller().user_id, request.recording_id)
+        return pb.DeleteRecordingResponse()
+
+    async def GetRecordingAudio(
+        self, request: pb.GetRecordingAudioRequest, context: Any
+    ) -> pb.GetRecordingAudioResponse:
+        asked = caller().headers.get("range", "")
+        audio = await self._archive.audio(caller().user_id, request.recording_id, request.filename, asked)
+        await context.send_initial_metadata(_range_headers(audio))
+        return pb.GetRecordingAudioResponse(
+            body=httpbody_pb2.HttpBody(content_type=_MPEG, data=audio.content)
+        )
+
+    async def GetHealth(self, request: pb.GetHealthRequest, context: Any) -> pb.GetHealthResponse:
+        await self._readiness.check()
+        return pb.GetHealthResponse(status="ok")
+
+    async def EraseUser(self, request: pb.EraseUserRequest, context: Any) -> pb.EraseUserResponse:
+        found = await self._erasing.erase_user(request.user_id, request.erasure_id)
+        erased = {
+            "performances": found.performances,
+            "recordings": found.recordings,
+            "blobs": found.blobs,
+        }
+        return pb.EraseUserResponse(erased=erased, done=found.done)
+
+    async def ExportUser(self, request: pb.ExportUserRequest, context: Any) -> pb.ExportUserResponse:
+        page, following = await self._archive.export(request.user_id, request.page_token)
+        return pb.ExportUserResponse(recordings=[_exported(each) for each in page], next_page_token=following)
+
+    def _request(self, request: Any, context: Any) -> Request:
+        join = join_seconds(self._join_seconds, context)
+        return Request(uuid4(), _me(request), _order(request), idempotency_key(), join)
+
+
+def _me(request: Any) -> str:
+    """Nobody performs in another's voice, administrators neither."""
+    user_id = caller().user_id
+    if request.user_id not in {"", "me", user_id}:
+        raise UserNotFound("There is no such user.")
+    return user_id
+
+
+def _order(request: Any) -> Order:
+    """Refuses what no validation rule of the contract can say."""
+    check_value(request.value, shipped_client=caller().legacy_client)
+    given = request.settings_override
+    override = Override(
+        voice_language=_given(given, "voice_language"),
+        voice_stability=_given(given, "voice_stability"),
+        voice_similarity=_given(given, "voice_similarity"),
+        background_sound=_given(given, "background_sound"),
+        background_volume=_given(given, "background_volume"),
+        voice_note_name=_given(given, "voice_note_name"),
+        voice_note_date=_given(given, "voice_note_date"),
+    )
+    if override.voice_note_date:
+        check_date(override.voice_note_date)
+    return Order(request.routine_type, request.value, override)
+
+
+def _given(message: Any, name: str) -> Any:
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def _performed(routine_type: str, done: Performed) -> pb.PerformResponse:
+    kept = done.recording
+    return pb.PerformResponse(
+        routine_type=routine_type,
+        text=kept.text,
+        audio_base64=done.audio,
+        filename=kept.filename,
+        char_count=done.charge.char_count,
+        monthly_limit=done.charge.monthly_limit,
+        voice_source=kept.voice_source,
+        chars_used_raw=len(kept.text),
+        chars_used_effective=done.charge.credits,
+        recording_id=str(kept.recording_id),
+    )
+
+
+def _headers(heading: Heading) -> tuple[tuple[str, str], ...]:
+    return (
+        ("recording-id", str(heading.recording_id)),
+        ("voice-note-text", quote(heading.text, safe="")),
+        ("voice-source", heading.voice_source),
+        ("expected-duration-seconds", f"{heading.expected_seconds:.1f}"),
+    )
+
+
+def _range_headers(audio: Audio) -> tuple[tuple[str, str], ...]:
+    accepts = ("accept-ranges", "bytes")
+    if audio.part is None:
+        return (accepts,)
+    within = f"bytes {audio.part.start}-{audio.part.end - 1}/{audio.size}"
+    # The gateway turns the first into the status; transcoding alone would answer 200.
+    return (("x-http-status", "206"), ("content-range", within), accepts)
+
+
+M = TypeVar("M", pb.Recording, pb.GetRecordingResponse, pb.UpdateRecordingResponse)
+
+
+def _shown(message: type[M], shown: Shown) -> M:
+    """Three messages with the same fields: each call has its own answer."""
+    kept = shown.recording
+    return message(
+        id=str(kept.recording_id),
+        title=kept.title,
+        date=kept.date,
+        created_at=_stamp(kept.created_at),
+        duration_seconds=kept.duration_seconds,
+        size_bytes=kept.size_bytes,
+        routine_type=kept.routine_type,
+        text=kept.text,
+        voice_state=kept.voice_source,
+        is_active_sample=shown.active,
+        waveform=kept.waveform,
+    )
+
+
+def _exported(kept: Recording) -> pb.ExportedRecording:
+    return pb.ExportedRecording(
+        id=str(kept.recording_id),
+        title=kept.title,
+        date=kept.date,
+        created_at=_stamp(kept.created_at),
+        duration_seconds=kept.duration_seconds,
+        size_bytes=kept.size_bytes,
+        routine_type=kept.routine_type,
+        text=kept.text,
+        voice_source=kept.voice_source,
+        filename=kept.filename,
+    )
+
+
+def _stamp(moment: datetime) -> Timestamp:
+    made = Timestamp()
+    made.FromDatetime(moment)
+    return made

@@ -1,0 +1,66 @@
+"""Speaking in the leased voice; once more in a new one when the provider has lost it."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+
+from services.perform.domain import Delivery, LeasedVoice, Made
+from services.perform.ports import Ports
+from services.perform.speech_errors import VoiceMissing
+
+log = structlog.get_logger()
+
+MISSING_VOICES = Counter(
+    "perform_missing_voices_total", "Leased voices that the speech provider no longer had."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What to say for whom, and under which id credits and voice are held for it."""
+
+    performance_id: UUID
+    user_id: str
+    text: str
+    delivery: Delivery
+
+
+async def spoken(
+    ports: Ports, words: Words, voice: LeasedVoice
+) -> AsyncGenerator[LeasedVoice | bytes | Made, None]:
+    """Audio as it is made, then what was made; before that the voice, if it is another than the leased one.
+
+    A voice is missed only as long as nothing was heard: nobody changes voices in the middle. Consume
+    inside `aclosing`.
+    """
+    heard = False
+    try:
+        async with aclosing(_spoken(ports, words, voice)) as pieces:
+            async for piece in pieces:
+                heard = True
+                yield piece
+        return
+    except VoiceMissing:
+        if heard:
+            raise
+    other = await _another(ports, words, voice)
+    yield other
+    async with aclosing(_spoken(ports, words, other)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+def _spoken(ports: Ports, words: Words, voice: LeasedVoice) -> AsyncGenerator[bytes | Made, None]:
+    return ports.speech.speak(words.text, voice, words.delivery, words.performance_id)
+
+
+async def _another(ports: Ports, words: Words, lost: LeasedVoice) -> LeasedVoice:
+    """Cloned again, or the overflow, as the voice service has it."""
+    await ports.voices.report_missing(words.user_id, lost)
+    MISSING_VOICES.inc()
+    log.warning("voice_missing_reported", performance_id=str(words.performance_id), engine=lost.engine)
+    return await ports.voices.lease(words.user_id, words.performance_id)

@@ -1,0 +1,30 @@
+"""What can happen to speech, beside what can happen to any performance."""
+
+from services.kernel.errors import Kind, ServiceError
+
+
+class VoiceMissing(ServiceError):
+    """The provider no longer has the leased voice. Callers meet it only when a second one is gone as well."""
+
+    kind, reason = Kind.CONFLICT, "PROVIDER_VOICE_MISSING"
+    action = "Try again; the voice is made anew from its sample."
+
+
+class VoiceNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "VOICE_NOT_FOUND"
+    action = 'Send "me" as the voice, or your own voice clone id.'
+
+
+class ModelNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "MODEL_NOT_FOUND"
+    action = "Send tts-1, which is whatever engine speaks in your voice."
+
+
+class SpeechUnderWay(ServiceError):
+    kind, reason = Kind.CONFLICT, "SPEECH_UNDER_WAY"
+    action = "Wait until the first request has ended; if it failed, its key may be used again."
+
+
+class SpeechAlreadySpoken(ServiceError):
+    kind, reason = Kind.CONFLICT, "SPEECH_ALREADY_SPOKEN"
+    action = "Use a new Idempotency-Key to have it spoken, and charged, once more."

@@ -1,0 +1,90 @@
+"""Idempotency-Keys of speech in MongoDB: which were used, and for which request.
+
+What is written down is two digests, the id of a speech that nothing else knows, and an end: nobody can
+read from them who asked, under which key, or for which words, and they are gone after a day by themselves.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import structlog
+from pymongo import ASCENDING, AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from services.perform.errors import StorageUnavailable
+from services.perform.speech import HeldKey, KeyClaim
+
+log = structlog.get_logger()
+
+
+class MongoSpeechKeys:
+    """Implements SpeechKeys."""
+
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str) -> None:
+        self._keys: AsyncCollection[dict[str, Any]] = client[database]["speech_keys"]
+
+    async def prepare(self) -> None:
+        async with _reachable():
+            await self._keys.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
+
+    async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
+        fresh = {
+            "_id": _id(claim),
+            "request": _request(claim),
+            "speech_id": claim.speech_id,
+            "expires_at": until,
+            "spoken": False,
+        }
+        async with _reachable():
+            while True:
+                try:
+                    await self._keys.insert_one(dict(fresh))
+                    return None
+                except DuplicateKeyError:
+                    held = await self._keys.find_one({"_id": fresh["_id"]})
+                if held is None:
+                    continue
+                if held["expires_at"] > now:
+                    return HeldKey(held["request"] == fresh["request"], held["spoken"])
+                # The database removes what has expired only now and then.
+                await self._keys.delete_one({"_id": held["_id"], "expires_at": held["expires_at"]})
+
+    async def spend(self, claim: KeyClaim, until: datetime) -> None:
+        async with _reachable():
+            spent = {"spoken": True, "expires_at": until}
+            await self._keys.update_one(_ours(claim), {"$set": spent})
+
+    async def free(self, claim: KeyClaim) -> None:
+        async with _reachable():
+            await self._keys.delete_one(_ours(claim))
+
+
+def _id(claim: KeyClaim) -> str:
+    return _digest(claim.user_id, claim.key)
+
+
+def _ours(claim: KeyClaim) -> dict[str, Any]:
+    """Not what somebody else claimed after ours had expired."""
+    return {"_id": _id(claim), "speech_id": claim.speech_id}
+
+
+def _request(claim: KeyClaim) -> str:
+    """With user and key in it: the digest of a short text alone could be guessed."""
+    return _digest(claim.user_id, claim.key, claim.fingerprint)
+
+
+def _digest(*parts: str) -> str:
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+@asynccontextmanager
+async def _reachable() -> AsyncIterator[None]:
+    try:
+        yield
+    except PyMongoError as error:
+        log.error("database_failed", cause=type(error).__name__)
+        raise StorageUnavailable("The database cannot be reached right now.") from error

@@ -1,0 +1,247 @@
+"""Speech as a stream: credits and voice are held while it is spoken; what was made is paid for.
+
+There is no journal. What a crash leaves ends by itself: the reservation, the lease and the key expire.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import perf_counter
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from services.kernel.errors import ServiceError
+from services.perform import saga
+from services.perform.background import Background
+from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences
+from services.perform.errors import AudioNotWhole, KeyReused
+from services.perform.ports import Clock, Ports, SpeechKeys
+from services.perform.saga import Step
+from services.perform.speaking import Words, spoken
+from services.perform.speech import (
+    OWN_VOICE,
+    KeyClaim,
+    SpeechOrder,
+    characters_made,
+    check_model,
+    check_voice,
+    delivery,
+)
+from services.perform.speech_errors import SpeechAlreadySpoken, SpeechUnderWay
+
+log = structlog.get_logger()
+
+SPEECHES = Counter("perform_speeches_total", "Speeches that ended, by outcome.", ["outcome"])
+FIRST_AUDIO_SECONDS = Histogram(
+    "perform_speech_first_audio_seconds",
+    "Time from the request for a speech to its first byte of audio.",
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 5),
+)
+# Longer than any speech may take: then whoever held the key is gone.
+_LONGEST_SPEECH = timedelta(minutes=5)
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.5, 8.0, 10
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """One call: its own id, who asks for what, under which Idempotency-Key (empty for none)."""
+
+    speech_id: UUID
+    user_id: str
+    order: SpeechOrder
+    key: str
+
+    @property
+    def claim(self) -> KeyClaim:
+        return KeyClaim(self.speech_id, self.user_id, self.key, self.order.fingerprint)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known when the first audio is there."""
+
+    voice_source: str
+
+
+@dataclass(slots=True)
+class _Saying:
+    """What one speech has gathered so far."""
+
+    request: SpeechRequest
+    began_at: datetime
+    preferences: Preferences = field(init=False)
+    delivery: Delivery = field(init=False)
+    voice: LeasedVoice = field(init=False)
+    audio_bytes: int = 0
+    whole: bool = False
+    charge: Charge | None = None
+    failure: ServiceError | None = None
+    began: float = field(default_factory=perf_counter)
+
+    @property
+    def characters(self) -> int:
+        """How much of the text was made."""
+        order = self.request.order
+        if self.whole:
+            return len(order.text)
+        if not self.audio_bytes:
+            return 0
+        return characters_made(order, self.delivery.language, self.audio_bytes)
+
+
+class SpeechStreaming:
+    def __init__(
+        self, ports: Ports, keys: SpeechKeys, background: Background, key_lives: timedelta, now: Clock
+    ) -> None:
+        self._ports = ports
+        self._keys = keys
+        self._background = background
+        self._key_lives = key_lives
+        self._now = now
+        # Nothing is paid for before the credits are set aside and there is a voice.
+        self._held = ((Step("reserve", self._reserve), Step("lease", self._lease)),)
+
+    async def speak(self, request: SpeechRequest) -> AsyncGenerator[Opening | bytes | Charge, None]:
+        """The opening, the audio as it is made, and at the end what it cost. Consume inside `aclosing`.
+
+        A listener who leaves stops the engine, and pays for what was made until then.
+        """
+        await self._claim(request)
+        saying = _Saying(request, self._now())
+        try:
+            await self._prepare(saying)
+            async with aclosing(self._said(saying)) as parts:
+                async for part in parts:
+                    yield part
+        except (asyncio.CancelledError, GeneratorExit):
+            self._end(saying, "left", saying.characters)
+            raise
+        except Exception:
+            await asyncio.shield(self._end(saying, "failed", 0))
+            raise
+        await asyncio.shield(self._end(saying, "spoken", saying.characters))
+        if saying.charge is not None:
+            yield saying.charge
+        elif saying.failure is not None:
+            raise saying.failure
+
+    async def _claim(self, request: SpeechRequest) -> None:
+        if not request.key:
+            return
+        now = self._now()
+        held = await self._keys.claim(request.claim, now, now + _LONGEST_SPEECH)
+        if held is None:
+            return
+        if not held.same_request:
+            raise KeyReused("This Idempotency-Key was used for another request.")
+        if held.spoken:
+            raise SpeechAlreadySpoken("This was spoken and charged before; its audio is not kept.")
+        raise SpeechUnderWay("The first request with this Idempotency-Key is still being spoken.")
+
+    async def _prepare(self, saying: _Saying) -> None:
+        request = saying.request
+        if request.order.voice != OWN_VOICE:
+            check_voice(request.order.voice, await self._ports.voices.clone_id(request.user_id))
+        await saga.run(self._held, saying)
+        check_model(request.order.model, saying.voice.engine)
+        saying.delivery = delivery(saying.preferences, request.order)
+
+    async def _reserve(self, saying: _Saying) -> None:
+        request = saying.request
+        saying.preferences = await self._ports.credits.reserve(
+            request.user_id, request.speech_id, len(request.order.text), saying.began_at
+        )
+
+    async def _lease(self, saying: _Saying) -> None:
+        request = saying.request
+        saying.voice = await self._ports.voices.lease(request.user_id, request.speech_id)
+
+    async def _said(self, saying: _Saying) -> AsyncGenerator[Opening | bytes, None]:
+        """As fast as it is listened to: a speech is too long to be held in memory."""
+        request = saying.request
+        words = Words(request.speech_id, request.user_id, request.order.text, saying.delivery)
+        async with aclosing(spoken(self._ports, words, saying.voice)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, LeasedVoice):
+                    saying.voice = piece
+                elif isinstance(piece, Made):
+                    saying.whole = True
+                else:
+                    if not saying.audio_bytes:
+                        FIRST_AUDIO_SECONDS.observe(perf_counter() - saying.began)
+                        yield Opening(saying.voice.source)
+                    saying.audio_bytes += len(piece)
+                    yield piece
+        if not (saying.whole and saying.audio_bytes):
+            raise AudioNotWhole("The audio ended before it was whole.")
+
+    def _end(self, saying: _Saying, outcome: str, characters: int) -> asyncio.Task[None]:
+        """Whatever becomes of the caller. What cannot be given back now expires by itself."""
+        return self._background.start(self._ended(saying, outcome, characters))
+
+    async def _ended(self, saying: _Saying, outcome: str, characters: int) -> None:
+        request = saying.request
+        await asyncio.gather(
+            self._pay(saying, characters),
+            _or_expired("voice", request, self._ports.voices.release(request.user_id, request.speech_id)),
+            _or_expired("key", request, self._give_key_back(request, characters)),
+        )
+        SPEECHES.labels(outcome).inc()
+        log.info(
+            "speech_ended",
+            speech_id=str(request.speech_id),
+            outcome=outcome,
+            audio_format=request.order.audio_format,
+            audio_bytes=saying.audio_bytes,
+            characters=characters,
+            credits=saying.charge.credits if saying.charge else None,
+        )
+
+    async def _pay(self, saying: _Saying, characters: int) -> None:
+        request = saying.request
+        if not characters:
+            release = self._ports.credits.release(request.user_id, request.speech_id)
+            await _or_expired("credits", request, release)
+            return
+        try:
+            await self._settle(saying, characters)
+        except ServiceError as error:
+            saying.failure = error
+            log.warning("speech_payment_delayed", speech_id=str(request.speech_id), cause=error.reason)
+            self._background.start_retrying(self._settle_later(saying, characters))
+
+    async def _settle(self, saying: _Saying, characters: int) -> None:
+        request = saying.request
+        saying.charge = await self._ports.credits.settle(
+            request.user_id, request.speech_id, characters, saying.voice.engine
+        )
+
+    async def _settle_later(self, saying: _Saying, characters: int) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        for _ in range(_RETRIES):
+            await asyncio.sleep(pause)
+            try:
+                await self._settle(saying, characters)
+                return
+            except ServiceError:
+                pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+        log.error("speech_not_paid", speech_id=str(saying.request.speech_id), characters=characters)
+
+    async def _give_key_back(self, request: SpeechRequest, characters: int) -> None:
+        if not request.key:
+            return
+        if characters:
+            await self._keys.spend(request.claim, self._now() + self._key_lives)
+        else:
+            await self._keys.free(request.claim)
+
+
+async def _or_expired(what: str, request: SpeechRequest, release: Awaitable[None]) -> None:
+    try:
+        await release
+    except ServiceError as error:
+        log.warning("speech_left_to_expire", what=what, speech_id=str(request.speech_id), cause=error.reason)

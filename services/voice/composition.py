@@ -1,0 +1,93 @@
+"""What the service and its command line have in common: the stores, the provider, and its places."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from services.voice import mongo, valkey
+from services.voice.clones import Clones, PoolView
+from services.voice.mongo_slots import MongoSlots
+from services.voice.policy import Rules, policy_named
+from services.voice.pool import Pool, PoolRules, Records
+from services.voice.ports import PooledProvider
+from services.voice.providers.elevenlabs import open_elevenlabs
+from services.voice.providers.watching import WatchedPlaces
+from services.voice.reconciling import ReconcileRules, Reconciling
+from services.voice.righting import Sides
+from services.voice.settings import Settings
+from services.voice.works import Works
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    voices: mongo.MongoVoices
+    database: AsyncDatabase[mongo.Document]
+    cache: Redis
+    works: Works
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The places at one provider, and all that looks after them."""
+
+    provider: PooledProvider
+    pool: Pool
+    reconciling: Reconciling
+    view: PoolView
+    habits: valkey.ValkeyHabits
+
+
+@asynccontextmanager
+async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
+    url, connections = str(settings.mongo_url), settings.mongo_connections
+    async with (
+        mongo.client(url, connections, settings.mongo_seconds) as client,
+        valkey.client(str(settings.valkey_url), settings.valkey_seconds) as cache,
+    ):
+        database = client[settings.mongo_database]
+        voices = mongo.MongoVoices(database["voices"], connections)
+        await voices.prepare()
+        yield Stores(voices, database, cache, Works())
+
+
+@asynccontextmanager
+async def open_pooled(settings: Settings, stores: Stores) -> AsyncIterator[Pooled | None]:
+    """None when voices are kept by the embedded engine only."""
+    if not settings.provider or settings.elevenlabs_api_key_file is None:
+        yield None
+        return
+    address, key_file = str(settings.elevenlabs_base_url), settings.elevenlabs_api_key_file
+    async with open_elevenlabs(
+        address,
+        key_file,
+        seconds=settings.elevenlabs_seconds,
+        clone_seconds=settings.elevenlabs_clone_seconds,
+    ) as provider:
+        yield await _pooled(settings, stores, WatchedPlaces(provider))
+
+
+def clones_of(stores: Stores, pooled: Pooled | None) -> Clones:
+    return Clones(stores.voices, pooled.pool, pooled.habits) if pooled else Clones(stores.voices)
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _pooled(settings: Settings, stores: Stores, provider: PooledProvider) -> Pooled:
+    slots = MongoSlots(stores.database["pools"], provider.name, settings.mongo_connections)
+    await slots.prepare()
+    rules = Rules(protect_seconds=settings.protect_seconds)
+    pins, habits = valkey.ValkeyPins(stores.cache), valkey.ValkeyHabits(stores.cache, rules)
+    most_places, rename = settings.most_places or None, settings.elevenlabs_rename
+    fresh = timedelta(seconds=settings.allowance_seconds)
+    pool_rules = PoolRules(policy_named(settings.policy, rules), fresh, most_places, rename)
+    pool = Pool(provider, Records(stores.voices, slots, pins, habits), pool_rules, stores.works, clock)
+    unknown = timedelta(seconds=settings.unknown_seconds)
+    sides = Sides(stores.voices, slots, habits, provider)
+    reconciling = Reconciling(sides, ReconcileRules(unknown, rename, most_places), clock)
+    return Pooled(provider, pool, reconciling, PoolView(provider.name, slots, pins, habits, clock), habits)

@@ -1,0 +1,47 @@
+"""Hearing the stored sample again, and what a lease reads of a voice."""
+
+from typing import Final
+
+import structlog
+
+from services.voice.domain import (
+    BlobMissing,
+    Clone,
+    Sample,
+    Voice,
+    VoiceSampleNotFound,
+    VoiceStoreUnavailable,
+)
+from services.voice.ports import Blobs, Voices
+
+log = structlog.get_logger()
+
+# A voice can be replaced between the reading of its document and of its blob, but hardly twice.
+READINGS: Final = 3
+
+
+class Reading:
+    def __init__(self, voices: Voices, blobs: Blobs) -> None:
+        self._voices = voices
+        self._blobs = blobs
+
+    async def voice(self, user_id: str) -> Voice:
+        return await self._voices.get(user_id)
+
+    async def sample(self, user_id: str) -> tuple[Sample, Clone | None, bytes]:
+        """The user's sample as it is stored, with its clone and its MP3. Raises VoiceSampleNotFound."""
+        for _ in range(READINGS):
+            voice = await self._voices.get(user_id)
+            if voice.sample is None:
+                raise VoiceSampleNotFound("There is no voice sample.")
+            try:
+                return voice.sample, voice.clone, await self._blobs.get(voice.sample.audio)
+            except BlobMissing:
+                continue
+        raise lost(voice)
+
+
+def lost(voice: Voice) -> VoiceStoreUnavailable:
+    """A document names a blob that is not there: somebody must look at the blob store."""
+    log.error("voice_blob_lost", revision=voice.revision)
+    return VoiceStoreUnavailable("The voice cannot be read right now.")

@@ -1,0 +1,106 @@
+"""Stands in for the models and the memory of content where a test is about something else."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Sequence
+
+from services.content.asking import Asking
+from services.content.domain import Brief, RecentNotesUnavailable, ThoughtsUnavailable
+from services.content.filters import load_filters
+from services.content.lexicon import load_lexicon
+from services.content.ports import Model, Question, RecentNotes, Thought, Thoughts
+from services.content.usecases import Memory, Writing
+from tests.contract.test_content_recent_notes import MemoryRecentNotes
+
+LEXICON = load_lexicon()
+FILTERS = load_filters()
+GOOD = "I woke up with Leo stuck in my head, and it just won't let go of me, even now with my tea."
+OTHER = "I dreamt about Leo again, no idea why, and it is still with me now that the kettle is on."
+_PIECE = 40
+
+
+class ScriptedModel:
+    """Answers from a list, each in small pieces, and keeps what it was asked. None: it never answers."""
+
+    def __init__(
+        self,
+        name: str,
+        *answers: str | Exception | None,
+        languages: Sequence[str] = ("en",),
+        seconds: float | None = 5,
+    ) -> None:
+        self.name = name
+        self.languages = frozenset(languages)
+        self.seconds = seconds
+        self.asked: list[Brief] = []
+        self._answers = list(answers)
+
+    async def write(self, brief: Brief) -> AsyncGenerator[str, None]:
+        self.asked.append(brief)
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            await asyncio.Event().wait()
+            return
+        for start in range(0, len(answer), _PIECE):
+            yield answer[start : start + _PIECE]
+
+
+class NotesAway:
+    async def of(self, user_id: str) -> frozenset[str]:
+        raise RecentNotesUnavailable("Away.")
+
+    async def claim(self, user_id: str, fingerprint: str) -> bool:
+        raise RecentNotesUnavailable("Away.")
+
+    async def forget(self, user_id: str) -> int:
+        raise RecentNotesUnavailable("Away.")
+
+
+class MemoryThoughts:
+    """Keeps for as long as the test runs."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, dict[Question, Thought]] = defaultdict(dict)
+
+    async def find(self, question: Question) -> Thought | None:
+        return self._kept[question.user_id].get(question)
+
+    async def keep(self, question: Question, thought: Thought) -> None:
+        self._kept[question.user_id][question] = thought
+
+    async def forget(self, user_id: str) -> int:
+        return len(self._kept.pop(user_id, {}))
+
+
+class ThoughtsAway:
+    async def find(self, question: Question) -> Thought | None:
+        raise ThoughtsUnavailable("Away.")
+
+    async def keep(self, question: Question, thought: Thought) -> None:
+        raise ThoughtsUnavailable("Away.")
+
+    async def forget(self, user_id: str) -> int:
+        raise ThoughtsUnavailable("Away.")
+
+
+def asking(*models: Model, budget_seconds: float = 5) -> Asking:
+    return Asking(models, LEXICON, FILTERS, budget_seconds)
+
+
+def writing(
+    *models: Model,
+    recent: RecentNotes | None = None,
+    thoughts: Thoughts | None = None,
+    keeps_thoughts: bool = False,
+    keeps_notes: bool = False,
+) -> Writing:
+    memory = Memory(
+        recent=recent or MemoryRecentNotes(),
+        thoughts=thoughts or MemoryThoughts(),
+        written_by="test",
+        keeps_thoughts=keeps_thoughts,
+        keeps_notes=keeps_notes,
+    )
+    return Writing(asking(*models), LEXICON, FILTERS, memory)

@@ -1,0 +1,169 @@
+"""What we ask of ElevenLabs for speech."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from dev.simulator.remote import Simulator
+from services.synthesis.domain import (
+    Delivery,
+    EngineOverloaded,
+    EngineUnavailable,
+    EnrolledVoice,
+    LanguageNotSpoken,
+    ProviderVoiceMissing,
+    Utterance,
+    VoiceNotEnrolled,
+)
+from services.synthesis.engines.elevenlabs import ElevenLabsEngine, VoicesMadeElsewhere
+from services.synthesis.engines.tone import heard_hz
+from services.synthesis.ports import Engine
+from services.voice.providers.elevenlabs import ElevenLabsProvider
+from tests.contract.elevenlabs import NOTE, clone, say, speaking, take
+
+
+@pytest.mark.parametrize("language", ["en", "es", "en-GB", "zh-Hant-TW"])
+async def test_audio_is_whole_samples_as_they_arrive(
+    engine: Engine, voice: EnrolledVoice, language: str
+) -> None:
+    async with aclosing(engine.speak(Utterance(NOTE, language), voice)) as stream:
+        chunks = [chunk async for chunk in stream]
+    assert all(chunk and len(chunk) % 2 == 0 for chunk in chunks)
+    assert len(chunks) > 1
+    assert 8 < len(NOTE) / (sum(map(len, chunks)) / 2 / engine.sample_rate) < 25
+
+
+async def test_each_speaks_in_their_own_voice(
+    engine: Engine, provider: ElevenLabsProvider, simulator: Simulator
+) -> None:
+    voices = [await clone(provider, f"u{number}", f"a{number}") for number in range(4)]
+    tones = {voice["voice_id"]: voice["marker_hz"] for voice in (await simulator.audit())["voices"]}
+    spoken = await asyncio.gather(*(say(engine, EnrolledVoice(voice_id)) for voice_id in voices))
+    heard = [heard_hz(pcm, engine.sample_rate) for pcm in spoken]
+    assert heard == pytest.approx([tones[voice_id] for voice_id in voices], abs=1)
+
+
+async def test_speed_is_honoured_as_far_as_the_provider_goes(engine: Engine, voice: EnrolledVoice) -> None:
+    lengths = [
+        len(await take(engine, Utterance(NOTE, "en", Delivery(speed=speed)), voice))
+        for speed in (0.5, 0.7, 1.2, 2.0)
+    ]
+    assert lengths[0] == lengths[1]
+    assert lengths[2] == lengths[3]
+    assert lengths[1] / lengths[2] == pytest.approx(1.2 / 0.7, rel=0.02)
+
+
+class Listener:
+    """Answers whatever it is asked with two samples, and keeps what it was asked last."""
+
+    url = ""
+    asked = b""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head, re.I)
+        self.asked = await reader.readexactly(int(length[1]) if length else 0)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n")
+        writer.write(b"connection: close\r\n\r\n1234")
+        writer.close()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    listener = Listener()
+    server = await asyncio.start_server(listener.answer, "127.0.0.1", 0)
+    listener.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield listener
+
+
+async def test_every_setting_of_the_voice_is_sent(listener: Listener, key_file: Path) -> None:
+    delivery = Delivery(stability=0.31, similarity=0.0, style=1.0, speed=0.9)
+    async with speaking(listener.url, key_file) as engine:
+        assert await take(engine, Utterance("Hello.", "en-GB", delivery), EnrolledVoice("abc")) == b"1234"
+    assert json.loads(listener.asked) == {
+        "text": "Hello.",
+        "model_id": "eleven_flash_v2_5",
+        "language_code": "en",
+        "voice_settings": {
+            "stability": 0.31,
+            "similarity_boost": 0.0,
+            "style": 1.0,
+            "use_speaker_boost": True,
+            "speed": 0.9,
+        },
+    }
+
+
+async def test_the_first_chunk_goes_on_before_the_last_is_made(
+    engine: Engine, voice: EnrolledVoice, simulator: Simulator
+) -> None:
+    async with aclosing(engine.speak(Utterance(NOTE * 40, "en"), voice)) as chunks:
+        assert await anext(chunks)
+        assert (await simulator.audit())["speaking_now"] == 1
+
+
+async def test_a_listener_who_leaves_frees_the_seat_at_the_provider(
+    provider: ElevenLabsProvider, simulator: Simulator, key_file: Path
+) -> None:
+    await simulator.reset(concurrent_fast=1)
+    voice = EnrolledVoice(await clone(provider))
+    async with speaking(simulator.url, key_file, patience_seconds=0.2) as engine:
+        async with aclosing(engine.speak(Utterance(NOTE * 40, "en"), voice)) as chunks:
+            assert await anext(chunks)
+            with pytest.raises(EngineOverloaded):
+                await say(engine, voice)
+        async with asyncio.timeout(5):
+            while (await simulator.audit())["speaking_now"]:
+                pass
+        assert await say(engine, voice)
+
+
+@pytest.mark.parametrize("language", ["xx", "", "english"])
+async def test_another_language_is_refused(engine: Engine, voice: EnrolledVoice, language: str) -> None:
+    with pytest.raises(LanguageNotSpoken):
+        await take(engine, Utterance("Hello.", language), voice)
+
+
+@pytest.mark.parametrize("voice_id", ["", "../voices", "schlüssel"])
+async def test_what_is_no_voice_id_is_refused_unasked(
+    engine: Engine, simulator: Simulator, voice_id: str
+) -> None:
+    with pytest.raises(VoiceNotEnrolled):
+        await say(engine, EnrolledVoice(voice_id))
+    assert "speak" not in (await simulator.audit())["requests"]
+
+
+async def test_a_voice_that_is_gone_is_told_apart_so_that_it_can_be_made_again(
+    engine: Engine, provider: ElevenLabsProvider, voice: EnrolledVoice
+) -> None:
+    await provider.discard(voice.voice_id)
+    with pytest.raises(ProviderVoiceMissing) as missing:
+        await say(engine, voice)
+    assert (missing.value.reason, missing.value.kind.value) == ("PROVIDER_VOICE_MISSING", 409)
+
+
+async def test_voices_are_not_learned_here(engine: Engine) -> None:
+    with pytest.raises(VoicesMadeElsewhere):
+        await engine.enrol(b"\0\0" * 24_000, 24_000)
+
+
+async def test_the_environment_switches_it_on(
+    monkeypatch: pytest.MonkeyPatch, simulator: Simulator, key_file: Path, voice: EnrolledVoice
+) -> None:
+    monkeypatch.setenv("SYNTHESIS_ELEVENLABS_API_KEY_FILE", str(key_file))
+    monkeypatch.setenv("SYNTHESIS_ELEVENLABS_BASE_URL", simulator.url)
+    monkeypatch.setenv("SYNTHESIS_ELEVENLABS_MODEL", "eleven_multilingual_v2")
+    engine = ElevenLabsEngine()
+    await engine.start()
+    assert await say(engine, voice)
+    await engine.close()
+    with pytest.raises(EngineUnavailable):
+        await say(engine, voice)
+    effects = (await simulator.audit())["effects"]
+    assert effects[-1]["model"] == "eleven_multilingual_v2"

@@ -1,0 +1,303 @@
+"""Speech on a real socket: what is sent, what it costs, and what a key is worth."""
+
+import asyncio
+import json
+from base64 import b64decode
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from google.protobuf import struct_pb2
+from hypothesis import given
+from hypothesis import strategies as st
+
+from newvisions.perform.v1 import speech_service_pb2 as pb
+from newvisions.perform.v1.speech_service_pb2_grpc import SpeechServiceStub
+from newvisions.synthesis.v1 import synthesis_service_pb2 as synthesis
+from newvisions.voice.v1 import voice_service_pb2 as voice
+from services.kernel.edge import POISON
+from services.kernel.errors import Kind, ServiceError
+from services.perform.speech import CONTENT_TYPES, SpeechOrder, characters_made
+from tests.integration.perform_stage import AUDIO, PIECES, Peers, Stage, performing, played, refusal
+
+WORDS = "Nobody has written this down before, and nobody will keep it afterwards. " * 40
+CLONE = "clone-of-mine"
+
+
+class Refused(ServiceError):
+    kind, reason = Kind.UNPAID, "CREDITS_EXHAUSTED"
+
+
+class Away(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_BUSY"
+
+
+class Speakers(Peers):
+    """With a voice that has a name, and that may think before it speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thought = asyncio.Event()
+        self.thought.set()
+
+    async def Synthesize(self, request: synthesis.SynthesizeRequest, context: Any) -> AsyncIterator[Any]:
+        await self._note("think")
+        await self.thought.wait()
+        async for message in super().Synthesize(request, context):
+            yield message
+
+    async def GetVoiceMeta(self, request: voice.GetVoiceMetaRequest, context: Any) -> Any:
+        await self._note("meta")
+        return voice.GetVoiceMetaResponse(has_sample=True, has_clone=True, voice_clone_id=CLONE)
+
+
+@pytest.fixture
+def speakers() -> Speakers:
+    return Speakers()
+
+
+@pytest.fixture
+async def stage(
+    speakers: Speakers, mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    monkeypatch.setenv("PERFORM_MONGO_URL", mongo_url)
+    monkeypatch.setenv("PERFORM_MONGO_DATABASE", f"perform-{uuid4().hex}")
+    monkeypatch.setenv("PERFORM_BLOB_URL", (tmp_path / "blobs").as_uri())
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(played(speakers))
+        for peer in ("AUTH", "VOICE", "CONTENT", "SYNTHESIS"):
+            monkeypatch.setenv(f"PERFORM_{peer}_ADDRESS", address)
+        yield Stage(await stack.enter_async_context(performing()), speakers)
+
+
+def asked(**changes: Any) -> pb.CreateSpeechRequest:
+    wanted = {"model": "tts-1", "input": WORDS, "voice": struct_pb2.Value(string_value="me"), **changes}
+    return pb.CreateSpeechRequest(**wanted)
+
+
+def speech(stage: Stage, request: pb.CreateSpeechRequest | None = None, **headers: str) -> Any:
+    stub: Any = SpeechServiceStub(stage.channel)  # type: ignore[no-untyped-call]
+    return stub.CreateSpeech(request or asked(), **stage.by(**headers))
+
+
+async def heard(call: Any) -> bytes:
+    return b"".join([message.body.data async for message in call])
+
+
+async def ended(stage: Stage) -> None:
+    """Nothing is held any more."""
+    await stage.peers.until(lambda: {"release"} <= set(stage.peers.calls) and not stage.peers.reserved)
+    assert not stage.peers.leased
+
+
+async def test_a_text_is_spoken_as_asked_paid_by_its_length_and_kept_nowhere(
+    stage: Stage, tmp_path: Path
+) -> None:
+    stage.peers.settings.voice_language = "spanish"
+    stage.peers.settings.background_sound = True
+    call = speech(stage, asked(response_format="flac", speed=1.5, instructions="Cheerfully!"))
+    assert await heard(call) == AUDIO
+    assert dict(await call.initial_metadata())["voice-source"] == "local_clone"
+    await ended(stage)
+    (said,) = stage.peers.spoken
+    assert (said.text, said.language, said.format, said.delivery.speed) == (WORDS, "es", "flac", 1.5)
+    assert (said.delivery.stability_percent, said.delivery.similarity_percent) == (50, 75)
+    assert not said.HasField("background")
+    assert list(stage.peers.charged.values()) == [len(WORDS)]
+    assert "compose" not in stage.peers.calls
+    assert not list((tmp_path / "blobs").rglob("*.mp3"))
+    assert not (await stage.recordings()).recordings
+
+
+@pytest.mark.parametrize(("name", "kind"), [("", "audio/mpeg"), *CONTENT_TYPES.items()])
+async def test_each_format_says_what_it_is(stage: Stage, name: str, kind: str) -> None:
+    kinds = {message.body.content_type async for message in speech(stage, asked(response_format=name))}
+    assert kinds == {kind}
+
+
+async def test_events_carry_the_same_audio_and_at_the_end_what_was_charged(stage: Stage) -> None:
+    messages = [message.body async for message in speech(stage, asked(stream_format="sse"))]
+    assert {message.content_type for message in messages} == {"text/event-stream"}
+    assert len(messages) == len(PIECES) + 1
+    lines = b"".join(message.data for message in messages).decode().split("\n\n")
+    assert lines.pop() == ""
+    *deltas, done = (json.loads(line.removeprefix("data: ")) for line in lines)
+    assert {each["type"] for each in deltas} == {"speech.audio.delta"}
+    assert b"".join(b64decode(each["audio"]) for each in deltas) == AUDIO
+    usage = {"input_tokens": len(WORDS), "output_tokens": 0, "total_tokens": len(WORDS)}
+    assert done == {"type": "speech.audio.done", "usage": usage}
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        struct_pb2.Value(string_value=CLONE),
+        struct_pb2.Value(struct_value=struct_pb2.Struct(fields={"id": struct_pb2.Value(string_value=CLONE)})),
+    ],
+)
+async def test_a_voice_has_a_name_too(stage: Stage, named: struct_pb2.Value) -> None:
+    assert await heard(speech(stage, asked(voice=named))) == AUDIO
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        struct_pb2.Value(string_value="alloy"),
+        struct_pb2.Value(string_value=""),
+        struct_pb2.Value(number_value=7),
+        struct_pb2.Value(struct_value=struct_pb2.Struct()),
+    ],
+)
+async def test_nobody_speaks_in_another_voice(stage: Stage, named: struct_pb2.Value) -> None:
+    assert await refusal(heard(speech(stage, asked(voice=named)))) == (404, "VOICE_NOT_FOUND")
+    assert not {"reserve", "lease", "speak"} & set(stage.peers.calls)
+
+
+@pytest.mark.parametrize("model", ["tone", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"])
+async def test_its_own_engine_and_other_makers_names_mean_the_voice_s_engine(
+    stage: Stage, model: str
+) -> None:
+    assert await heard(speech(stage, asked(model=model))) == AUDIO
+    assert stage.peers.spoken[0].engine == "tone"
+
+
+async def test_an_engine_that_does_not_speak_in_the_voice_is_not_replaced_silently(stage: Stage) -> None:
+    call = speech(stage, asked(model="elevenlabs"))
+    assert await refusal(heard(call)) == (404, "MODEL_NOT_FOUND")
+    await ended(stage)
+    assert not stage.peers.charged
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"input": ""},
+        {"input": " \n"},
+        {"input": "x" * 4097},
+        {"model": ""},
+        {"voice": None},
+        {"response_format": "ogg"},
+        {"speed": 0.2},
+        {"speed": 4.1},
+        {"stream_format": "ndjson"},
+    ],
+)
+async def test_what_breaks_a_rule_costs_nothing(stage: Stage, changes: dict[str, Any]) -> None:
+    assert await refusal(heard(speech(stage, asked(**changes)))) == (400, "INVALID_REQUEST")
+    assert not stage.peers.calls
+
+
+@pytest.mark.parametrize("step", ["reserve", "lease", "speak"])
+async def test_a_failure_before_the_first_audio_is_told_and_costs_nothing(stage: Stage, step: str) -> None:
+    stage.peers.fail[step] = Refused("No credits are left.")
+    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (402, "CREDITS_EXHAUSTED")
+    assert {"give back", "release"} <= set(stage.peers.calls)
+    assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
+    stage.peers.fail.clear()
+    assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+
+
+async def test_a_stream_that_fails_later_is_cut_and_costs_nothing(stage: Stage) -> None:
+    stage.peers.fail["speak on"] = Away("Too busy.")
+    assert await cut(stage)
+    stage.peers.fail.clear()
+    stage.peers.whole = False
+    assert await cut(stage)
+    await ended(stage)
+    assert not stage.peers.charged
+
+
+async def cut(stage: Stage) -> bool:
+    """Whether the stream ends with what no client takes for an end."""
+    method = "/newvisions.perform.v1.SpeechService/CreateSpeech"
+    call = stage.channel.unary_stream(method, request_serializer=pb.CreateSpeechRequest.SerializeToString)
+    messages: list[bytes] = [message async for message in call(asked(), **stage.by())]
+    return messages[-1] == POISON
+
+
+async def test_a_listener_who_leaves_stops_the_engine_at_once_and_pays_for_what_was_made(
+    stage: Stage,
+) -> None:
+    stage.peers.held.clear()
+    call = speech(stage, idempotency_key="left")
+    await call.read()
+    left = perf_counter()
+    call.cancel()
+    await stage.peers.until(lambda: "speech cancelled" in stage.peers.calls)
+    assert perf_counter() - left < 0.1
+    await ended(stage)
+    (paid,) = stage.peers.charged.values()
+    # The first piece is 1.9 seconds of the usual format.
+    assert 0 < paid < len(WORDS) / 10
+    assert paid == int(len(PIECES[0]) / 16_000 * 9)
+    again = await refusal(heard(speech(stage, idempotency_key="left")))
+    assert again == (409, "SPEECH_ALREADY_SPOKEN")
+
+
+async def test_a_listener_who_leaves_before_the_first_audio_pays_nothing(
+    stage: Stage, speakers: Speakers
+) -> None:
+    speakers.thought.clear()
+    call = speech(stage, idempotency_key="left")
+    await speakers.until(lambda: "think" in speakers.calls)
+    call.cancel()
+    await ended(stage)
+    assert not speakers.charged
+    speakers.thought.set()
+    assert await heard(speech(stage, idempotency_key="left")) == AUDIO
+
+
+async def test_a_charge_that_could_not_be_made_is_made_later(stage: Stage) -> None:
+    stage.peers.fail["settle"] = Away("Away.")
+    assert await cut(stage)
+    tries = stage.peers.calls.count("settle")
+    stage.peers.fail.clear()
+    await stage.peers.until(lambda: stage.peers.calls.count("settle") > tries)
+    await ended(stage)
+    assert list(stage.peers.charged.values()) == [len(WORDS)]
+
+
+async def test_a_key_is_spoken_and_charged_once(stage: Stage) -> None:
+    stage.peers.held.clear()
+    first = asyncio.create_task(heard(speech(stage, idempotency_key="k")))
+    await stage.peers.until(lambda: "speak" in stage.peers.calls)
+    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (409, "SPEECH_UNDER_WAY")
+    other = asked(input="Something else.")
+    assert await refusal(heard(speech(stage, other, idempotency_key="k"))) == (409, "IDEMPOTENCY_KEY_REUSED")
+    stage.peers.held.set()
+    assert await first == AUDIO
+    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (409, "SPEECH_ALREADY_SPOKEN")
+    assert await refusal(heard(speech(stage, other, idempotency_key="k"))) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert len(stage.peers.charged) == 1
+    stage.user_id = "somebody-else"
+    assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+
+
+async def test_of_twins_one_is_spoken(stage: Stage) -> None:
+    calls = [heard(speech(stage, idempotency_key="twin")) for _ in range(6)]
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert [answer for answer in answers if isinstance(answer, bytes)] == [AUDIO]
+    assert sum(isinstance(answer, grpc.aio.AioRpcError) for answer in answers) == 5
+    assert stage.peers.calls.count("speak") == 1
+
+
+@given(
+    text=st.text(min_size=1, max_size=4096),
+    audio_bytes=st.integers(0, 50_000_000),
+    speed=st.floats(0.25, 4),
+    audio_format=st.sampled_from(sorted(CONTENT_TYPES)),
+    language=st.sampled_from(["en", "ja-JP", "de"]),
+)
+def test_what_is_charged_never_exceeds_the_text_and_grows_with_the_audio(
+    text: str, audio_bytes: int, speed: float, audio_format: str, language: str
+) -> None:
+    order = SpeechOrder("tts-1", text, "me", audio_format, speed, as_events=False)
+    made = characters_made(order, language, audio_bytes)
+    assert 0 <= made <= len(text)
+    assert made <= characters_made(order, language, audio_bytes + 48_000)
+    assert characters_made(order, language, 0) == 0
