@@ -1,33 +1,34 @@
-"""How soon does the embedded engine speak, what does it cost, and how like the sample does it sound?
+"""How soon does the embedded engine speak, and what does a second of its audio cost, as listeners are added?
 
-`python -m bench.speech [SAMPLE ...]`, by default demo/two-cities.mp3. One JSON line for each sample:
-it is enrolled from its first half and judged by the speaker encoder against its second half. The
-same encoder also chooses the nearest style, so it is a lenient judge of its own choice.
+    python -m bench.speech [--rounds 5] [--streams 1 4 16] [--threads 1 2] [--language en]
+
+Each stream asks for one note of about a hundred characters in a voice of its own, all at the same moment.
+One engine for each number of threads, side by side: they take turns, so that a busy machine is busy for
+both. One JSON line for each engine and number of streams, then one for each engine's memory. Linux only.
+
+    first_audio                  from the request to the first chunk
+    real_time_factor             from the request to the last chunk, for a second of audio
+    cpu_seconds_per_audio_second of the engine's process, for a second of audio
 """
 
 import argparse
 import asyncio
 import os
-import statistics
 from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
 
-import av
 import numpy as np
 
 from bench import report
+from bench.voices import DEMO, decoded, sixteen_bit
 from services.synthesis.domain import EnrolledVoice, Utterance
 from services.synthesis.engines.local import LocalEngine
-from services.synthesis.engines.local.reading import phonemes_of
-from services.synthesis.engines.local.speaker import SpeakerEncoder, likeness
-from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats, analyse
-from services.synthesis.engines.local.styles import KnownVoices, native_voice
-from services.synthesis.engines.local.voice import Line, VoiceBox, pitch_habit
+from services.synthesis.engines.local.spectrum import SAMPLE_RATE
 
-DEMO: Final = Path(__file__).parents[1] / "demo" / "two-cities.mp3"
-# About a hundred characters each, as long as a voice memo is.
 NOTES: Final = {
     "en": "Good morning, I woke up with the Queen of Hearts in my head, and I really can't say why that is.",
     "es": "Buenos días, me desperté pensando en la reina de corazones, y la verdad es que no sé por qué.",
@@ -35,143 +36,149 @@ NOTES: Final = {
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-def decoded(path: Path) -> bytes:
-    resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-    with av.open(str(path)) as container:
-        parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    return b"".join(part.to_ndarray().astype("<i2").tobytes() for part in parts)
+@dataclass(slots=True)
+class Took:
+    """What was measured at one number of streams."""
+
+    first_audio: list[float] = field(default_factory=list)
+    real_time_factors: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    audio_seconds: float = 0.0
+
+    def add(self, first: float, last: float, audio: float) -> None:
+        self.first_audio.append(first)
+        self.real_time_factors.append(last / audio)
+        self.audio_seconds += audio
 
 
-def floats(pcm: bytes) -> Floats:
-    return np.asarray(np.frombuffer(pcm, "<i2") / 32768, dtype=np.float32)
+@dataclass(slots=True)
+class Side:
+    """One engine, as production makes it, and its process."""
+
+    threads: int
+    engine: LocalEngine
+    process: Path
+    start_seconds: float
+    idle_mb: int
+    took: dict[int, Took] = field(default_factory=dict)
+    voices: dict[int, int] = field(default_factory=dict)
+
+    async def speak(self, note: Utterance, voices: list[EnrolledVoice]) -> None:
+        """One note in each voice, all at once."""
+        took = self.took.setdefault(len(voices), Took())
+        before = cpu_seconds(self.process)
+        for take in await asyncio.gather(*(spoken(self.engine, note, voice) for voice in voices)):
+            took.add(*take)
+        took.cpu_seconds += cpu_seconds(self.process) - before
+        self.voices[len(voices)] = resident_mb(self.process)
 
 
-def worker_of_this_process() -> Path:
-    """Its folder in /proc: this bench runs on Linux."""
+async def started(threads: int) -> Side:
+    others = workers()
+    engine = LocalEngine(threads=threads)
+    began = perf_counter()
+    await engine.start()
+    (process,) = workers() - others
+    return Side(threads, engine, process, perf_counter() - began, resident_mb(process))
+
+
+async def spoken(engine: LocalEngine, note: Utterance, voice: EnrolledVoice) -> tuple[float, float, float]:
+    """Seconds to the first audio, seconds to the last, and seconds of audio."""
+    asked, first, length = perf_counter(), 0.0, 0
+    async with aclosing(engine.speak(note, voice)) as stream:
+        async for chunk in stream:
+            first = first or perf_counter() - asked
+            length += len(chunk)
+    return first, perf_counter() - asked, length / 2 / SAMPLE_RATE
+
+
+async def different_voices(engine: LocalEngine, count: int) -> tuple[list[EnrolledVoice], float]:
+    """The demo's reader from another word on each time, so that nothing is shared; and seconds for each."""
+    sample, began = decoded(DEMO), perf_counter()
+    turned = (np.roll(sample, -SAMPLE_RATE * at) for at in range(count))
+    profiles = [await engine.enrol(sixteen_bit(signal), SAMPLE_RATE) for signal in turned]
+    voices = [EnrolledVoice(f"v{at}", profile) for at, profile in enumerate(profiles)]
+    return voices, (perf_counter() - began) / count
+
+
+async def bench(threads: list[int], streams: list[int], language: str, rounds: int) -> None:
+    note = Utterance(NOTES[language], language)
+    load = os.getloadavg()[0]
+    sides = [await started(number) for number in threads]
+    try:
+        voices, enrol_seconds = await different_voices(sides[0].engine, max(streams))
+        for count, _, side in product(sorted(streams), range(rounds), sides):
+            await side.speak(note, voices[:count])
+    finally:
+        for side in sides:
+            await side.engine.close()
+    for side in sides:
+        for count, took in side.took.items():
+            report.line(**what_it_took(side, count, took), language=language, load_average=round(load, 1))
+        report.line(
+            bench="speech",
+            figure="memory",
+            threads=side.threads,
+            start_seconds=round(side.start_seconds, 2),
+            enrol_seconds=round(enrol_seconds, 2),
+            profile_bytes=len(voices[0].profile),
+            idle_mb=side.idle_mb,
+            **memory(side),
+        )
+
+
+def what_it_took(side: Side, streams: int, took: Took) -> dict[str, Any]:
+    factors = sorted(took.real_time_factors)
+    return {
+        "bench": "speech",
+        "threads": side.threads,
+        "streams": streams,
+        "first_audio": report.percentiles(took.first_audio),
+        "real_time_factor": round(factors[len(factors) // 2], 3),
+        "real_time_factor_slowest": round(factors[-1], 3),
+        "cpu_seconds_per_audio_second": round(took.cpu_seconds / took.audio_seconds, 3),
+        "audio_seconds": round(took.audio_seconds / len(factors), 2),
+    }
+
+
+def memory(side: Side) -> dict[str, float]:
+    """A voice's share is what the process grew by from the fewest voices to the most."""
+    fewest, most = min(side.voices), max(side.voices)
+    grown = (side.voices[most] - side.voices[fewest]) / max(1, most - fewest)
+    return {"speaking_mb": side.voices[fewest], f"with_{most}_voices_mb": side.voices[most]} | (
+        {"memory_per_voice_mb": round(grown, 2)} if most > fewest else {}
+    )
+
+
+def workers() -> set[Path]:
+    """The engines' processes, as folders in /proc."""
     tasks = Path(f"/proc/{os.getpid()}/task").glob("*/children")
     children = " ".join(task.read_text() for task in tasks).split()
-    return next(
-        Path(f"/proc/{child}")
-        for child in children
-        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text()
-    )
+    processes = {Path(f"/proc/{child}") for child in children}
+    return {process for process in processes if "spawn_main" in (process / "cmdline").read_text()}
 
 
 def cpu_seconds(process: Path) -> float:
-    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def resident_mb(process: Path, which: str = "VmRSS") -> int:
+def resident_mb(process: Path) -> int:
     rows = (process / "status").read_text().splitlines()
-    return next(int(row.split()[1]) // 1024 for row in rows if row.startswith(which))
-
-
-async def spoken(engine: LocalEngine, profile: bytes, language: str) -> tuple[float, float, bytes]:
-    """Seconds to the first audio, seconds to the last, and the audio."""
-    asked = perf_counter()
-    chunks: list[bytes] = []
-    first = 0.0
-    async with aclosing(
-        engine.speak(Utterance(NOTES[language], language), EnrolledVoice("v", profile))
-    ) as stream:
-        async for chunk in stream:
-            first = first or perf_counter() - asked
-            chunks.append(chunk)
-    return first, perf_counter() - asked, b"".join(chunks)
-
-
-async def cost_of_speaking(
-    engine: LocalEngine, profile: bytes, language: str, rounds: int
-) -> tuple[dict[str, Any], Floats]:
-    """What one note costs, and how it sounded."""
-    process = worker_of_this_process()
-    before = cpu_seconds(process)
-    takes = [await spoken(engine, profile, language) for _ in range(rounds)]
-    used = (cpu_seconds(process) - before) / rounds
-    pcm = takes[0][2]
-    audio = len(pcm) / 2 / SAMPLE_RATE
-    return {
-        "characters": len(NOTES[language]),
-        "audio_seconds": round(audio, 2),
-        "first_audio": report.percentiles([first for first, _, _ in takes]),
-        "real_time_factor": round(statistics.median(total for _, total, _ in takes) / audio, 3),
-        "cpu_seconds": round(used, 2),
-    }, floats(pcm)
-
-
-async def bench(sample: Path, rounds: int) -> None:
-    pcm = decoded(sample)
-    half = len(pcm) // 4 * 2
-    encoder = SpeakerEncoder(threads=1)
-    person, first_half = (encoder.embed(floats(part), SAMPLE_RATE) for part in (pcm[half:], pcm[:half]))
-    engine = LocalEngine()
-    started = perf_counter()
-    await engine.start()
-    ready = perf_counter()
-    profile = await engine.enrol(pcm[:half], SAMPLE_RATE)
-    enrolled = perf_counter()
-    load = os.getloadavg()[0]
-    languages: dict[str, dict[str, Any]] = {}
-    for language in NOTES:
-        cost, speech = await cost_of_speaking(engine, profile, language, rounds)
-        alike = round(likeness(encoder.embed(speech, SAMPLE_RATE), person), 3)
-        languages[language] = {**cost, "likeness": alike}
-    process = worker_of_this_process()
-    report.line(
-        bench="speech",
-        sample=sample.name,
-        sample_seconds=round(len(pcm) / 2 / SAMPLE_RATE, 1),
-        start_seconds=round(ready - started, 2),
-        enrol_seconds=round(enrolled - ready, 2),
-        profile_bytes=len(profile),
-        resident_mb=resident_mb(process),
-        peak_mb=resident_mb(process, "VmHWM"),
-        load_average=round(load, 1),
-        likeness_same_speaker=round(likeness(first_half, person), 3),
-        likeness_stranger=round(float(np.median(KnownVoices().embeddings @ person)), 3),
-        **languages,
-    )
-    await engine.close()
-
-
-def compare(sample: Path) -> None:
-    """What each step adds: the model's own voice, the nearest style with the pitch, the timbre."""
-    pcm = decoded(sample)
-    half = len(pcm) // 4 * 2
-    box = VoiceBox(threads=2)
-    profile, judge = box.enrol(pcm[:half], SAMPLE_RATE), floats(pcm[half:])
-    person, pitch = box.embed(judge), pitch_habit(analyse(judge))
-    for language, note in NOTES.items():
-        own = box.speak_as_model(phonemes_of(note, language), native_voice(language, "m"))
-        takes = {"own voice": own}
-        for similarity in (0.0, 0.5, 0.75, 1.0):
-            takes[f"similarity {similarity}"] = floats(
-                box.speak(profile, Line(note, language, similarity=similarity))
-            )
-        for take, speech in takes.items():
-            apart = abs(pitch_habit(analyse(speech)).mean - pitch.mean) * 12 / np.log(2)
-            report.line(
-                bench="speech_likeness",
-                sample=sample.name,
-                language=language,
-                take=take,
-                likeness=round(likeness(box.embed(speech), person), 3),
-                semitones_apart=round(float(apart), 2),
-            )
+    return next(int(row.split()[1]) // 1024 for row in rows if row.startswith("VmRSS"))
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("samples", nargs="*", type=Path, default=[DEMO])
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--rounds", type=int, default=5)
-    arguments.add_argument("--compare", action="store_true", help="likeness of each step, without timing")
+    # Beyond the engine's queue it would refuse, which is another question.
+    arguments.add_argument("--streams", type=int, nargs="+", choices=range(1, 33), default=[1, 4, 16])
+    arguments.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    arguments.add_argument("--language", choices=list(NOTES), default="en")
     asked = arguments.parse_args()
-    for sample in asked.samples:
-        if asked.compare:
-            compare(sample)
-            continue
-        asyncio.run(bench(sample, asked.rounds))
+    asyncio.run(bench(asked.threads, asked.streams, asked.language, asked.rounds))
 
 
 if __name__ == "__main__":

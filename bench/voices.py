@@ -45,8 +45,6 @@ class Speaker:
     rate: int
     package: str
     recordings: str
-    # Parameters of the engine are chosen with these; the others only judge.
-    tuned_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +55,25 @@ class Halves:
     judge: Floats
 
 
-def _asterisk(name: str, person: str, language: str, sex: str, folder: str, *, tuned_on: bool) -> Speaker:
+def _asterisk(name: str, person: str, language: str, sex: str, folder: str) -> Speaker:
     package = f"asterisk-core-sounds-{language[:2]}-g722"
     recordings = f"{_ASTERISK}/{folder}/*.g722"
-    return Speaker(name, person, language, sex, 16_000, package, recordings, tuned_on)
+    return Speaker(name, person, language, sex, 16_000, package, recordings)
 
 
-def _fish(language: str, sex: str, letter: str, *, tuned_on: bool) -> Speaker:
-    """Two actors for each language, a small and a big fish, told apart by a letter in the file's name."""
+def _fish(language: str, sex: str, letter: str) -> Speaker:
+    """A small and a big fish, told apart by a letter in the file's name; in Dutch both are one actor."""
     name, package = f"fish-{language}-{sex}", f"fillets-ng-data-{language}"
-    return Speaker(
-        name, name, language, sex, 22_050, package, f"{_FISH}/*/{language}/*-{letter}-*.ogg", tuned_on
-    )
+    return Speaker(name, name, language, sex, 22_050, package, f"{_FISH}/*/{language}/*-{letter}-*.ogg")
 
 
 SPEAKERS: Final = (
-    Speaker("two-cities", "two-cities", "en", "m", 44_100, "", str(DEMO), tuned_on=True),
-    _asterisk("allison", "allison", "en", "f", "en_US_f_Allison", tuned_on=False),
-    _asterisk("allison-es", "allison", "es", "f", "es_MX_f_Allison", tuned_on=False),
-    _asterisk("june", "june", "fr", "f", "fr_CA_f_June", tuned_on=True),
-    _asterisk("carlo", "carlo", "it", "m", "it_IT_m_Carlo", tuned_on=False),
-    _asterisk("ivrvoice", "ivrvoice", "ru", "f", "ru_RU_f_IvrvoiceRU", tuned_on=True),
+    Speaker("two-cities", "two-cities", "en", "m", 44_100, "", str(DEMO)),
+    _asterisk("allison", "allison", "en", "f", "en_US_f_Allison"),
+    _asterisk("allison-es", "allison", "es", "f", "es_MX_f_Allison"),
+    _asterisk("june", "june", "fr", "f", "fr_CA_f_June"),
+    _asterisk("carlo", "carlo", "it", "m", "it_IT_m_Carlo"),
+    _asterisk("ivrvoice", "ivrvoice", "ru", "f", "ru_RU_f_IvrvoiceRU"),
     Speaker(
         "menardi",
         "menardi",
@@ -96,9 +92,9 @@ SPEAKERS: Final = (
         "pocketsphinx-testdata",
         "pocketsphinx/test/data/librivox/*.wav",
     ),
-    _fish("nl", "m", "v", tuned_on=True),
-    _fish("cs", "f", "m", tuned_on=True),
-    _fish("cs", "m", "v", tuned_on=False),
+    _fish("nl", "m", "v"),
+    _fish("cs", "f", "m"),
+    _fish("cs", "m", "v"),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import httpx
 
-PASSWORD = "correct horse battery"  # noqa: S105 - of users that live for one run
+PASSWORD = "correct horse battery"  # noqa: S105 - of users that live for one run  # pragma: allowlist secret
 
 
 class Refused(Exception):

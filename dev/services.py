@@ -21,6 +21,7 @@ CALLED_LATER = {"auth": ("content", "perform", "voice")}
 STORES = {
     "auth": ("mongo", "valkey"),
     "content": ("valkey",),
+    "synthesis": ("valkey",),
     "voice": ("mongo", "valkey"),
     "perform": ("mongo",),
 }

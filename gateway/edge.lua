@@ -68,6 +68,12 @@ function envoy_on_request(handle)
     handle:respond({[":status"] = "403"}, "")
     return
   end
+  -- Players ask how long a memo is before they ask for it. The services know no HEAD.
+  if headers:get(":method") == "HEAD" then
+    remember(handle, "head", true)
+    headers:replace(":method", "GET")
+    handle:clearRouteCache()
+  end
   -- The transcoder would let native gRPC through as it is, past the HTTP rules.
   if (headers:get("content-type") or ""):lower():find("^application/grpc") then
     handle:respond({[":status"] = "404"}, "")
@@ -100,6 +106,14 @@ local function parse_error(body)
     return "A value in the body has the wrong type."
   end
   return "The body is not valid JSON."
+end
+
+-- The headers of the answer to a GET, its length included, without the body.
+local function headers_only(handle)
+  local buffer = handle:body(true)
+  local length = buffer:length()
+  buffer:setBytes("")
+  handle:headers():replace("content-length", tostring(length))
 end
 
 local function shaped(handle, body)
@@ -159,6 +173,7 @@ function envoy_on_response(handle)
   local status = headers:get("x-http-status") or ""
   headers:remove("x-http-status")
   if status:find("^2%d%d$") and headers:get(":status") == "200" then headers:replace(":status", status) end
-  -- Good answers may be streams: their bodies are never touched.
+  -- Good answers to a GET are never streams; those to a POST may be, and their bodies are never touched.
   if tonumber(headers:get(":status")) >= 400 then shape_error(handle) end
+  if (handle:streamInfo():dynamicMetadata():get(OWN) or {}).head then headers_only(handle) end
 end

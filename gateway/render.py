@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gateway.limits import buckets, rate_limits
+from gateway.pages import MOST_BYTES, pages
 from gateway.replies import local_reply_config
 from gateway.routes import DEFAULT_BODY_KIB, Route, read_routes
 from gateway.settings import SERVICES, GatewaySettings, Limits, load_settings
@@ -27,12 +28,13 @@ def render(settings: GatewaySettings) -> str:
     """The whole configuration as YAML. The same contracts and settings give the same text."""
     routes = read_routes(Path(settings.descriptors))
     # Not autoescaped: this writes YAML, and every value goes through `tojson`.
-    templates = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)  # noqa: S701
+    templates = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)  # noqa: S701  # nosec B701
     return templates.get_template("envoy.yaml.j2").render(
         settings=settings,
         upstreams=[_upstream(name, settings.upstreams[name]) for name in SERVICES],
         telemetry=_upstream("telemetry", settings.otlp) if settings.otlp else None,
-        virtual_host=virtual_host(routes, settings),
+        virtual_host=virtual_host(routes, settings, pages(Path(settings.descriptors))),
+        most_page_bytes=MOST_BYTES,
         rate_limits=rate_limits(),
         buckets=buckets(settings.limits) if settings.limits else [],
         default_body_bytes=DEFAULT_BODY_KIB * 1024,

@@ -40,6 +40,9 @@ OURS = _because("lua_response")
 LOOK = "Check the path and the method; the paths begin with /v1."
 LOG_IN = "Log in (POST /v1/auth/login) and send the access token as a bearer token or cookie."
 
+# Routes that the gateway answers by itself.
+PAGES = {"GET /docs": "text/html; charset=utf-8", "GET /v1/openapi.json": "application/json"}
+
 REPLIES = (
     Reply(
         400,
@@ -163,8 +166,19 @@ ANYTHING_ELSE = Reply(
 
 
 def local_reply_config() -> dict[str, Any]:
-    mappers = [_healthy(), _parse_error(), *(_mapper(reply) for reply in REPLIES)]
+    mappers = [
+        *(_page(route, content_type) for route, content_type in PAGES.items()),
+        _healthy(),
+        _parse_error(),
+        *(_mapper(reply) for reply in REPLIES),
+    ]
     return {"mappers": mappers, "body_format": _body(ANYTHING_ELSE)}
+
+
+def _page(route: str, content_type: str) -> dict[str, Any]:
+    """What the gateway answers by itself is no refusal, and goes out as it is."""
+    body = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": content_type}
+    return {"filter": _filter(200, f"xds.route_name == '{route}'"), "body_format_override": body}
 
 
 def _healthy() -> dict[str, Any]:

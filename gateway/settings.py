@@ -37,7 +37,7 @@ class GatewaySettings:
     upstreams: Mapping[str, str]
     # A Unix socket, mode 0600: the only way to the admin interface.
     admin_socket: str
-    listen_host: str = "0.0.0.0"
+    listen_host: str = "0.0.0.0"  # nosec B104 - a gateway is there to be reached
     listen_port: int = 8080
     descriptors: str = "gen/edge.pb"
     cors_origins: tuple[str, ...] = ()

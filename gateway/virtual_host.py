@@ -18,15 +18,20 @@ GRACE_SECONDS = 0.25
 STREAM_IDLE_SECONDS = 20.0
 EXPOSED = (
     "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
-    "content-disposition, recording-id, voice-note-text, voice-source, expected-duration-seconds"
+    "content-disposition, performance-id, recording-id, voice-note-text, voice-source, "
+    "expected-duration-seconds"
 )
 
 
-def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, Any]:
+def virtual_host(
+    routes: list[Route], settings: GatewaySettings, pages: Iterable[dict[str, Any]] = ()
+) -> dict[str, Any]:
+    """`pages` are answered by the gateway itself."""
     host: dict[str, Any] = {
         "name": "newvisions",
         "domains": ["*"],
         "routes": [
+            *pages,
             *(_forward(route) for route in routes),
             *_wrong_methods(routes),
             _miss("unknown", {"prefix": "/"}, "There is no such route."),
@@ -35,7 +40,7 @@ def virtual_host(routes: list[Route], settings: GatewaySettings) -> dict[str, An
         # What a client says of its own address counts for nothing.
         "request_headers_to_add": [_header("x-client-address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
         "request_headers_to_remove": ["authorization", "cookie", "x-api-key"],
-        # Memos, samples and tokens are nobody else's, and nothing here is a page.
+        # Memos, samples and tokens are nobody else's, and hardly anything here is a page.
         "response_headers_to_add": [
             _header("cache-control", "no-store", how="ADD_IF_ABSENT"),
             _header("x-content-type-options", "nosniff"),

@@ -11,7 +11,7 @@ from dev.simulator.options import Options
 from dev.simulator.plans import MODELS
 from services.synthesis.engines.tone import LOWEST_HZ, MARKERS, STEP_HZ
 
-_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789"
+_ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789"  # pragma: allowlist secret
 # Neighbours in time should not be neighbours in pitch.
 _MARKER_STRIDE: Final = 37
 

@@ -24,6 +24,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
     async with build(settings) as built:
         await built.database.migrations.run(clock())
         handlers.dependencies["auth database"] = built.database.ping
+        handlers.replays["newvisions.auth.v1"] = built.replays
         servicer = AuthServicer(built.ask, clock)
         add_AuthServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         api_keys = ApiKeyServicer(built.ask.key_access, clock)

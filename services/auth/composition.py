@@ -17,6 +17,7 @@ from services.auth.domain.slowdown import Patience
 from services.auth.factors import read_factors
 from services.auth.keyring import KeyRing
 from services.auth.mongo import Database, open_database
+from services.auth.mongo.replays import MongoReplays
 from services.auth.passwords import Argon2Cost, Argon2Passwords
 from services.auth.plans import read_plans
 from services.auth.rpc import SessionAccess, UseCases
@@ -43,6 +44,7 @@ class Built:
     ask: UseCases
     sessions: SessionAccess
     credentials: Credentials
+    replays: MongoReplays
 
 
 def clock() -> datetime:
@@ -91,7 +93,9 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 database.users, database.codes, database.sessions, passwords, password_rules
             )
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
-            yield Built(database, makers, ask, sessions, credentials)
+            replays = MongoReplays(database.answers, key, clock)
+            await replays.prepare()
+            yield Built(database, makers, ask, sessions, credentials, replays)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -25,6 +25,7 @@ from services.content.settings import ModelName, Settings
 from services.content.usecases import Memory, Writing
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.settings import read
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ _KEPT_OPEN_SECONDS = 240.0
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()  # type: ignore[call-arg]
+    settings = read(Settings)
     lexicon, filters, prompts = load_lexicon(), load_filters(), load_prompts()
     async with AsyncExitStack() as stack:
         models = [
@@ -90,4 +91,4 @@ async def _http(base_url: str, seconds: float, stack: AsyncExitStack) -> httpx.A
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"content": open_service}, ServerSettings()))
+    asyncio.run(serve({"content": open_service}, read(ServerSettings)))

@@ -12,7 +12,7 @@ from typing import Any, Final
 import grpc
 import protovalidate
 import structlog
-from google.protobuf import descriptor, duration_pb2
+from google.protobuf import descriptor, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
@@ -30,6 +30,7 @@ from services.kernel.caller import (
     set_caller,
 )
 from services.kernel.errors import Kind, ServiceError
+from services.kernel.replay import Replays, idempotency_key, once
 from services.kernel.tracing import server_span, trace_id
 
 log = structlog.get_logger()
@@ -85,13 +86,18 @@ def serialize(message: Message | bytes) -> bytes:
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
-def wrap(method: descriptor.MethodDescriptor, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-    """The same handler with the edge around it. Request streams are not used in this product."""
+def wrap(
+    method: descriptor.MethodDescriptor, handler: grpc.RpcMethodHandler, replays: Mapping[str, Replays]
+) -> grpc.RpcMethodHandler:
+    """The same handler with the edge around it. Request streams are not used in this product.
+
+    `replays` has, by package, where answers are kept for who asks again.
+    """
     policy = method.GetOptions().Extensions[edge_pb2.route]
     if handler.response_streaming:
         stream = _stream(method, policy, handler.unary_stream)
         return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, serialize)
-    unary = _unary(method, policy, handler.unary_unary)
+    unary = _unary(method, policy, handler.unary_unary, replays)
     return grpc.unary_unary_rpc_method_handler(unary, handler.request_deserializer, serialize)
 
 
@@ -99,10 +105,24 @@ def _unary(
     method: descriptor.MethodDescriptor,
     policy: edge_pb2.RoutePolicy,
     serve: Callable[[Message, Any], Awaitable[Message]],
+    replays: Mapping[str, Replays],
 ) -> Callable[[Message, Any], Awaitable[Message]]:
+    answer: type[Message] = message_factory.GetMessageClass(method.output_type)
+
+    async def call_once(request: Message, context: Any) -> Message:
+        async def work() -> bytes:
+            return (await serve(request, context)).SerializeToString()
+
+        asked, remaining = request.SerializeToString(deterministic=True), context.time_remaining()
+        seconds = None if remaining is None else remaining * 0.9
+        kept = replays[method.containing_service.file.package]
+        return answer.FromString(await once(kept, method.full_name, asked, work, seconds))
+
     async def call(request: Message, context: Any) -> Message:
         async with _edge(method, context):
             admit(policy, request)
+            if policy.replayed and idempotency_key():
+                return await call_once(request, context)
             return await serve(request, context)
         raise AssertionError("the edge swallows no failure")
 

@@ -17,6 +17,7 @@ from services.kernel import edge, logs
 from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
 from services.kernel.pulse import watch_the_loop
 from services.kernel.readiness import Check, Dependencies
+from services.kernel.replay import Replays
 from services.kernel.settings import read
 from services.kernel.tls import TlsSettings
 from services.kernel.tracing import tracing
@@ -39,7 +40,7 @@ class ServerSettings(BaseSettings):
     # Time for the gateway to see NOT_SERVING before connections close.
     drain_seconds: float = Field(default=0, ge=0, le=25)
     # drain_seconds and this must stay below the pod's terminationGracePeriodSeconds.
-    stop_grace_seconds: float = Field(default=10, ge=0, le=60)
+    stop_grace_seconds: float = Field(default=10, ge=0, le=300)
     log_level: str = "INFO"
 
 
@@ -47,12 +48,14 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
     """Collects servicers as grpc.Server would, with the edge around each method.
 
     Keys are full method names, "/package.Service/Method". Generated `add_..._to_server` functions
-    accept it in place of a server. `dependencies` are what the services cannot work without.
+    accept it in place of a server. `dependencies` are what the services cannot work without; `replays` is,
+    by package, where answers are kept for who asks again.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.dependencies: dict[str, Check] = {}
+        self.replays: dict[str, Replays] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Generated code calls this as well; add_registered_method_handlers says the same."""
@@ -63,7 +66,7 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
         described = descriptor_pool.Default().FindServiceByName(service)
         for name, handler in handlers.items():
             method = described.methods_by_name[name]
-            self[f"/{service}/{name}"] = edge.wrap(method, handler)
+            self[f"/{service}/{name}"] = edge.wrap(method, handler, self.replays)
 
     def attach_to(self, server: grpc.aio.Server) -> None:
         """Register with a real server, with the caller's deadline bound for further calls."""

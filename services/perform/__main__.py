@@ -16,12 +16,14 @@ from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import read
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Patience
+from services.perform.domain import Most, Patience
 from services.perform.erasing import Erasing
 from services.perform.mongo import MongoPerformances
+from services.perform.orphans import Orphans
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
 from services.perform.ports import Ports
+from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
 from services.perform.recordings import Archive
 from services.perform.rpc import PerformServicer, SpeechServicer
@@ -42,7 +44,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
         ports = _ports(settings, performances, ways)
         patience = _patience(settings)
-        story = Story(ports, patience, _now)
+        most = Most(settings.most_recordings, settings.most_recorded_bytes)
+        story = Story(ports, Room(performances, most, _now), patience, _now)
         background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
         performing = Performing(ports, story, background, patience, _now)
         servicer = PerformServicer(
@@ -58,7 +61,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         sweeper = Sweeper(ports, story, patience, _now)
-        async with _sweeping(sweeper, settings.sweep_interval_seconds):
+        async with _sweeping(sweeper, _orphans(settings, ports, performances), settings):
             yield
 
 
@@ -123,14 +126,21 @@ def _patience(settings: Settings) -> Patience:
         key=timedelta(hours=settings.key_hours),
         recording=timedelta(days=settings.recording_retention_days) or None,
         unheard=timedelta(seconds=settings.unheard_seconds),
+        deleted=timedelta(days=settings.purge_days),
     )
 
 
+def _orphans(settings: Settings, ports: Ports, turns: MongoPerformances) -> Orphans:
+    age, every = timedelta(hours=settings.orphan_age_hours), timedelta(hours=settings.orphan_sweep_hours)
+    return Orphans(ports, turns, age, every, _now)
+
+
 @asynccontextmanager
-async def _sweeping(sweeper: Sweeper, interval_seconds: float) -> AsyncIterator[None]:
+async def _sweeping(sweeper: Sweeper, orphans: Orphans, settings: Settings) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(sweeper.keep_sweeping(interval_seconds, stop))
+        group.create_task(sweeper.keep_sweeping(settings.sweep_interval_seconds, stop))
+        group.create_task(orphans.keep_looking(stop))
         try:
             yield
         finally:

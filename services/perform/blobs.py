@@ -1,7 +1,9 @@
 """Recordings' audio in files, S3, GCS or Azure, chosen by URL."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -12,10 +14,11 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from services.perform.errors import RecordingNotFound, StorageUnavailable
-from services.perform.filing import Span
+from services.perform.filing import Span, StoredAudio
 
 log = structlog.get_logger()
 
+_ALL = "recordings"
 _LISTED_AT_ONCE = 500
 
 
@@ -54,9 +57,31 @@ class StoredBlobs:
                 deleted += len(found)
         return deleted
 
+    async def older_than(self, moment: datetime) -> AsyncGenerator[Sequence[StoredAudio], None]:
+        with _reachable():
+            async for found in obstore.list(self._store, prefix=_ALL, chunk_size=_LISTED_AT_ONCE):
+                old = [_stored(each["path"]) for each in found if each["last_modified"] < moment]
+                yield [each for each in old if each is not None]
+
+    async def remove(self, audio: Sequence[StoredAudio]) -> None:
+        for each in audio:
+            try:
+                with _reachable():
+                    await obstore.delete_async(self._store, each.path)
+            except RecordingNotFound:
+                log.debug("blob_absent", recording_id=str(each.recording_id))
+
+
+def _stored(path: str) -> StoredAudio | None:
+    """None for what we did not put there."""
+    try:
+        return StoredAudio(path, UUID(PurePosixPath(path).stem))
+    except ValueError:
+        return None
+
 
 def _folder(user_id: str) -> str:
-    return f"recordings/{quote(user_id, safe='')}"
+    return f"{_ALL}/{quote(user_id, safe='')}"
 
 
 def _path(user_id: str, recording_id: UUID) -> str:

@@ -7,10 +7,10 @@ from uuid import UUID
 import structlog
 
 from services.kernel.errors import ServiceError
+from services.kernel.replay import KeyReused
 from services.perform.domain import Failure, Order, Patience, Performance, Phase, State
 from services.perform.errors import (
     CallerLeft,
-    KeyReused,
     PerformanceInterrupted,
     StillPerforming,
     of_performance,
@@ -95,7 +95,8 @@ class Claiming:
             return False
         if holder.key:
             return self._now() - holder.created_at > self._patience.key
-        return self._now() - (holder.ended_at or holder.created_at) > self._patience.unheard
+        too_late = self._now() - (holder.ended_at or holder.created_at) > self._patience.unheard
+        return too_late or not holder.has_recording
 
     async def _outcome_of(self, performance_id: UUID, give_up: float) -> Performance | None:
         """Waits across processes, and ends what a process left that died; None when there is nothing to

@@ -13,7 +13,6 @@ import regex  # type: ignore[import-untyped]
 from services.kernel.errors import ServiceError
 from services.perform.errors import (
     DateNotReal,
-    KeyNotPrintable,
     ValueTooLong,
     remembered,
 )
@@ -220,6 +219,28 @@ class Performance:
     def under_way(self) -> bool:
         return self.state in {State.PENDING, State.RUNNING}
 
+    @property
+    def has_recording(self) -> bool:
+        """It is there for its user; not while it is settled, nor after they deleted it."""
+        deleted = self.phase is Phase.ERASING or self.recording is None
+        return self.state is State.SUCCEEDED and not deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """How much a user has."""
+
+    recordings: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Most:
+    """How much one user may have."""
+
+    recordings: int
+    size_bytes: int
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -235,6 +256,8 @@ class Patience:
     recording: timedelta | None = None
     # An answer that nobody got, for who asks the same without a key.
     unheard: timedelta = timedelta(seconds=60)
+    # The audio of a recording that its owner deleted.
+    deleted: timedelta = timedelta()
 
 
 def check_value(value: str, *, shipped_client: bool) -> None:
@@ -242,11 +265,6 @@ def check_value(value: str, *, shipped_client: bool) -> None:
     longest = LONGEST_VALUE_OF_SHIPPED_CLIENT if shipped_client else LONGEST_VALUE
     if len(value) > longest:
         raise ValueTooLong(f"The value has {len(value)} characters; {longest} are allowed.")
-
-
-def check_key(key: str) -> None:
-    if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
-        raise KeyNotPrintable("The Idempotency-Key is not 1 to 255 printable characters long.")
 
 
 def check_date(day: str) -> None:

@@ -16,14 +16,9 @@ class DateNotReal(ServiceError):
     action = "Send a date of the calendar as YYYY-MM-DD."
 
 
-class KeyNotPrintable(ServiceError):
-    kind, reason = Kind.INVALID, "IDEMPOTENCY_KEY_INVALID"
-    action = "Send 1 to 255 printable ASCII characters as Idempotency-Key."
-
-
-class KeyReused(ServiceError):
-    kind, reason = Kind.CONFLICT, "IDEMPOTENCY_KEY_REUSED"
-    action = "Use a new Idempotency-Key for another request."
+class MomentNotReal(ServiceError):
+    kind, reason = Kind.INVALID, "INVALID_REQUEST"
+    action = "Send a day as YYYY-MM-DD, or a moment as 2026-03-01T08:30:00Z."
 
 
 class StillPerforming(ServiceError):
@@ -75,6 +70,11 @@ class AudioNotWhole(ServiceError):
 class RecordingNotFound(ServiceError):
     kind, reason = Kind.NOT_FOUND, "RECORDING_NOT_FOUND"
     action = "List the recordings to see which there are."
+
+
+class RecordingsFull(ServiceError):
+    kind, reason = Kind.CONFLICT, "RECORDINGS_FULL"
+    action = "Delete recordings that you no longer need."
 
 
 class PageTokenInvalid(ServiceError):

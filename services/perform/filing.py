@@ -4,10 +4,10 @@ import re
 import unicodedata
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.perform.errors import PageTokenInvalid, RangeNotSatisfiable
+from services.perform.errors import MomentNotReal, PageTokenInvalid, RangeNotSatisfiable
 
 
 def file_name(title: str, day: str, recording_id: UUID) -> str:
@@ -32,6 +32,42 @@ def place_at(moment: datetime) -> str:
     return f"{max(0, round(moment.timestamp() * 1000)):014d}"
 
 
+FIRST_PLACE = "0"
+# Sorts behind every place.
+NEWEST_PLACE = "~"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which recordings a list shows: those from one place up to, not including, another."""
+
+    first: str = FIRST_PLACE
+    before: str = NEWEST_PLACE
+    # Empty for any.
+    voice_source: str = ""
+
+
+def wanted(recorded_from: str, recorded_to: str, voice_source: str, token: str) -> Wanted:
+    """A day as the end is part of what is wanted. Raises MomentNotReal, PageTokenInvalid."""
+    first = place_at(_moment(recorded_from, timedelta())) if recorded_from else FIRST_PLACE
+    before = place_at(_moment(recorded_to, timedelta(days=1))) if recorded_to else NEWEST_PLACE
+    if token:
+        before = min(before, place_in_token(token))
+    return Wanted(first, before, voice_source)
+
+
+def _moment(text: str, of_a_day: timedelta) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) == len("2000-01-01"):
+            return found.replace(tzinfo=UTC) + of_a_day
+    except (ValueError, OverflowError):
+        found = None
+    if found is None or found.tzinfo is None:
+        raise MomentNotReal(f"{text} is neither a day nor a moment with its time zone.")
+    return found
+
+
 def page_token(last_place: str) -> str:
     return urlsafe_b64encode(last_place.encode()).decode().rstrip("=")
 
@@ -44,6 +80,14 @@ def place_in_token(token: str) -> str:
     if not re.fullmatch(r"[0-9]{14}[0-9a-f]{32}", found):
         raise PageTokenInvalid("The page token is not one of ours.")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAudio:
+    """What the blob store knows of a recording: where it lies, and which it should be."""
+
+    path: str
+    recording_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +111,7 @@ def span(header: str, size: int) -> Span | None:
             return None
         asked = Span(int(found[1]), min(last + 1, size))
     if asked.start >= asked.end:
-        raise RangeNotSatisfiable(f"The recording has {size} bytes.")
+        too_far = RangeNotSatisfiable(f"The recording has {size} bytes.")
+        too_far.headers = (("content-range", f"bytes */{size}"),)
+        raise too_far
     return asked

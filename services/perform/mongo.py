@@ -26,24 +26,25 @@ from services.perform.documents import (
     recording_of,
     twin_key,
 )
-from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
+from services.perform.domain import Charge, Failure, Kept, Performance, Phase, Recording, State
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
-from services.perform.filing import place, place_at
+from services.perform.filing import FIRST_PLACE, NEWEST_PLACE, Wanted, place, place_at
 
 log = structlog.get_logger()
 
-# Below every moment and every place that can occur; an open end would read entries without the field.
-_LONG_AGO, _FIRST_PLACE = datetime(2020, 1, 1, tzinfo=UTC), "0"
+# Below every moment that can occur; an open end would read entries without the field.
+_LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 # A page is nearly always within; what is older is read in a second query.
 _RECENT = timedelta(days=31)
 
 
 class MongoPerformances:
-    """Implements Performances and Recordings."""
+    """Implements Performances, Recordings and Turns."""
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str, connections: int) -> None:
         self._client = client
         self._performances: AsyncCollection[dict[str, Any]] = client[database]["performances"]
+        self._turns: AsyncCollection[dict[str, Any]] = client[database]["turns"]
         # The driver's own pool starves waiters; this one is in order of arrival.
         self._gate = asyncio.Semaphore(connections)
 
@@ -163,23 +164,27 @@ class MongoPerformances:
             await self._performances.delete_one({"_id": performance_id})
 
     async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
-        before = {"place": {"$gte": _FIRST_PLACE, "$lt": place_at(moment)}, "phase": Phase.DONE}
+        before = {"place": {"$gte": FIRST_PLACE, "$lt": place_at(moment)}, "phase": Phase.DONE}
         async with self._reachable():
             found = self._performances.find(before).limit(limit)
             return [recording_in(document) async for document in found]
 
-    async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
+    async def page(self, user_id: str, wanted: Wanted, limit: int) -> Sequence[Recording]:
         """The embedded server reads all of a range to sort it, so the usual range is short."""
-        newest = min(before, place_at(datetime.now(UTC) + timedelta(days=1)))
-        recent = place_at(datetime.fromtimestamp(int(newest[:14]) / 1000, UTC) - _RECENT)
-        found = await self._between(user_id, recent, newest, limit)
-        if len(found) < limit:
-            found += await self._between(user_id, _FIRST_PLACE, min(recent, newest), limit - len(found))
+        newest = min(wanted.before, place_at(datetime.now(UTC) + timedelta(days=1)))
+        month = place_at(datetime.fromtimestamp(int(newest[:14]) / 1000, UTC) - _RECENT)
+        recent = max(wanted.first, min(month, newest))
+        kept: dict[str, Any] = {"user_id": user_id}
+        if wanted.voice_source:
+            kept["recording.voice_source"] = wanted.voice_source
+        found = await self._between(kept, recent, newest, limit)
+        if len(found) < limit and wanted.first < recent:
+            found += await self._between(kept, wanted.first, recent, limit - len(found))
         return found
 
-    async def _between(self, user_id: str, first: str, before: str, limit: int) -> list[Recording]:
+    async def _between(self, kept: dict[str, Any], first: str, before: str, limit: int) -> list[Recording]:
         async with self._reachable():
-            found = self._performances.find({"user_id": user_id, "place": {"$gte": first, "$lt": before}})
+            found = self._performances.find({**kept, "place": {"$gte": first, "$lt": before}})
             in_order = found.sort([("place", DESCENDING)]).limit(limit)
             return [recording_in(document) async for document in in_order]
 
@@ -193,7 +198,7 @@ class MongoPerformances:
     async def change(self, user_id: str, recording_id: UUID, title: str | None, day: str | None) -> Recording:
         given = {"recording.title": title, "recording.date": day}
         changes = {name: value for name, value in given.items() if value is not None}
-        expected = {"_id": recording_id, "user_id": user_id, "place": {"$gte": _FIRST_PLACE}}
+        expected = {"_id": recording_id, "user_id": user_id, "place": {"$gte": FIRST_PLACE}}
         if changes:
             await self._change(expected, {"$set": changes})
         return await self.get(user_id, recording_id)
@@ -203,10 +208,10 @@ class MongoPerformances:
             "_id": recording_id,
             "user_id": user_id,
             "phase": Phase.DONE,
-            "place": {"$gte": _FIRST_PLACE},
+            "place": {"$gte": FIRST_PLACE},
         }
         hidden = {"phase": Phase.ERASING, "due_at": due_at}
-        if not await self._change(expected, {"$set": hidden, "$unset": {"place": "", "recording": ""}}):
+        if not await self._change(expected, {"$set": hidden, "$unset": {"place": ""}}):
             await self._why_not_hidden(user_id, recording_id)
 
     async def _why_not_hidden(self, user_id: str, recording_id: UUID) -> None:
@@ -216,7 +221,35 @@ class MongoPerformances:
     async def forget(self, recording_id: UUID, until: datetime) -> None:
         expected = {"_id": recording_id, "phase": Phase.ERASING}
         gone = {"phase": Phase.DONE, "expires_at": until}
-        await self._change(expected, {"$set": gone, "$unset": {"due_at": ""}})
+        await self._change(expected, {"$set": gone, "$unset": {"due_at": "", "recording": ""}})
+
+    async def kept(self, user_id: str) -> Kept:
+        mine = {"user_id": user_id, "place": {"$gte": FIRST_PLACE, "$lt": NEWEST_PLACE}}
+        size = {"_id": None, "recordings": {"$sum": 1}, "size_bytes": {"$sum": "$recording.size_bytes"}}
+        async with self._reachable():
+            found = await self._performances.aggregate([{"$match": mine}, {"$group": size}])
+            for total in await found.to_list(1):
+                return Kept(total["recordings"], total["size_bytes"])
+        return Kept(0, 0)
+
+    async def with_audio(self, performance_ids: Sequence[UUID]) -> set[UUID]:
+        asked = {"_id": {"$in": list(performance_ids)}}
+        async with self._reachable():
+            found = self._performances.find(asked, {"phase": 1, "recording.size_bytes": 1})
+            return {
+                document["_id"]
+                async for document in found
+                if document["phase"] != Phase.DONE or "recording" in document
+            }
+
+    async def take_turn(self, work: str, now: datetime, until: datetime) -> bool:
+        free = {"_id": work, "until": {"$lte": now}}
+        async with self._reachable():
+            try:
+                await self._turns.update_one(free, {"$set": {"until": until}}, upsert=True)
+            except DuplicateKeyError:
+                return False
+        return True
 
     async def _change(self, expected: dict[str, Any], update: dict[str, Any]) -> bool:
         """Whether it was as expected, and is changed now."""

@@ -1,8 +1,8 @@
 """Performing: one outcome for each request, whatever happens on the way."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from services.perform.domain import (
     Failure,
     Patience,
     Performance,
-    Phase,
     Recording,
     State,
     expected_seconds,
@@ -84,7 +83,8 @@ class Performing:
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up)
         if isinstance(take, Performance):
-            return await self._again(take)
+            async with self._delivering(take, request.key):
+                return await self._again(take)
         task = self._begin(take)
         try:
             async with asyncio.timeout_at(give_up):
@@ -105,11 +105,12 @@ class Performing:
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up)
         if isinstance(take, Performance):
-            again = await self._again(take)
-            yield _heading(again.recording)
-            async with aclosing(Sound.whole(again.audio).listen()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+            async with self._delivering(take, request.key):
+                again = await self._again(take)
+                yield _heading(again.recording)
+                async with aclosing(Sound.whole(again.audio).listen()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
             return
         task = self._begin(take)
         heard, heard_all = False, False
@@ -149,15 +150,30 @@ class Performing:
     async def _unheard(self, take: Take, task: asyncio.Task[None]) -> None:
         """The outcome may have been written down as heard just when the caller left."""
         await asyncio.wait([task])
+        await self._mark_unheard(take.performance_id, take.order.fingerprint)
+
+    @asynccontextmanager
+    async def _delivering(self, ended: Performance, key: str) -> AsyncIterator[None]:
+        """Without a key, an answer is for the first who really gets it."""
+        if key or ended.state is not State.SUCCEEDED:
+            yield
+            return
         try:
-            await self._performances.unheard(take.performance_id, take.order.fingerprint)
-        except ServiceError as error:
-            log.warning("unheard_unknown", performance_id=str(take.performance_id), cause=error.reason)
+            yield
+            with _not_vital(ended.performance_id):
+                await self._performances.free_key(ended.performance_id)
+        except (GeneratorExit, asyncio.CancelledError):
+            self._background.start(self._mark_unheard(ended.performance_id, ended.fingerprint))
+            raise
+
+    async def _mark_unheard(self, performance_id: UUID, fingerprint: str) -> None:
+        with _not_vital(performance_id):
+            await self._performances.unheard(performance_id, fingerprint)
 
     async def _again(self, ended: Performance) -> Performed:
         if ended.failure is not None:
             raise of_performance(ended.performance_id, ended.failure.as_error())
-        if ended.phase is Phase.ERASING or ended.recording is None or ended.charge is None:
+        if not ended.has_recording or ended.recording is None or ended.charge is None:
             raise RecordingNotFound("The recording of this request was deleted.")
         audio = await self._blobs.get(ended.user_id, ended.performance_id)
         return Performed(ended.recording, ended.charge, audio)
@@ -238,6 +254,15 @@ class Performing:
             audio_seconds=kept.duration_seconds,
             credits=take.charge.credits if take.charge else None,
         )
+
+
+@contextmanager
+def _not_vital(performance_id: UUID) -> Iterator[None]:
+    """Nobody waits for it, and a memo must not fail because of it."""
+    try:
+        yield
+    except ServiceError as error:
+        log.warning("delivery_unknown", performance_id=str(performance_id), cause=error.reason)
 
 
 def _told(failure: BaseException) -> ServiceError:

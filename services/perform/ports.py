@@ -13,6 +13,7 @@ from services.perform.domain import (
     Charge,
     Delivery,
     Failure,
+    Kept,
     LeasedVoice,
     Made,
     Note,
@@ -22,7 +23,7 @@ from services.perform.domain import (
     Recording,
     State,
 )
-from services.perform.filing import Span
+from services.perform.filing import Span, StoredAudio, Wanted
 from services.perform.speech import HeldKey, KeyClaim
 
 
@@ -86,6 +87,12 @@ class Blobs(Protocol):
     async def delete_all(self, user_id: str) -> int:
         """All audio of a user, also what no performance knows of; how much there was."""
 
+    def older_than(self, moment: datetime) -> AsyncGenerator[Sequence[StoredAudio], None]:
+        """Everybody's, in parts of any size."""
+
+    async def remove(self, audio: Sequence[StoredAudio]) -> None:
+        """Safe to repeat."""
+
 
 class Performances(Protocol):
     """The journal: one document for each performance, changed only where it still is as expected."""
@@ -126,6 +133,9 @@ class Performances(Protocol):
     async def take_over(self, performance: Performance, until: datetime) -> bool:
         """Make an unfinished one ours until then; false when somebody else was quicker."""
 
+    async def with_audio(self, performance_ids: Sequence[UUID]) -> set[UUID]:
+        """Those of them that have audio, or may still get some."""
+
     async def of_user(self, user_id: str, limit: int) -> list[Performance]: ...
 
     async def remove(self, performance_id: UUID) -> None:
@@ -133,8 +143,8 @@ class Performances(Protocol):
 
 
 class Recordings(Protocol):
-    async def page(self, user_id: str, before: str, limit: int) -> Sequence[Recording]:
-        """Newest first, from behind that place."""
+    async def page(self, user_id: str, wanted: Wanted, limit: int) -> Sequence[Recording]:
+        """Newest first."""
 
     async def get(self, user_id: str, recording_id: UUID) -> Recording:
         """Raises RecordingNotFound, also for other users' recordings."""
@@ -143,13 +153,23 @@ class Recordings(Protocol):
         """Raises RecordingNotFound."""
 
     async def hide(self, user_id: str, recording_id: UUID, due_at: datetime) -> None:
-        """It is gone for everybody; its audio is removed later. Raises RecordingNotFound."""
+        """It is gone for everybody; its audio is removed then. Raises RecordingNotFound."""
 
     async def forget(self, recording_id: UUID, until: datetime) -> None:
         """The audio is removed as well; only the outcome of its key is remembered until then."""
 
     async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
         """Recordings of any user that were made before that moment."""
+
+    async def kept(self, user_id: str) -> Kept:
+        """How much a user has; what was deleted does not count."""
+
+
+class Turns(Protocol):
+    """Work that one process does for all."""
+
+    async def take_turn(self, work: str, now: datetime, until: datetime) -> bool:
+        """Nobody else may before then; false when it is not over for who has it."""
 
 
 class SpeechKeys(Protocol):

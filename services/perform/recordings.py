@@ -10,7 +10,7 @@ import structlog
 from services.kernel.errors import ServiceError
 from services.perform.domain import Patience, Recording, check_date
 from services.perform.errors import RecordingNotFound
-from services.perform.filing import Span, id_in_file_name, page_token, place, place_in_token, span
+from services.perform.filing import Span, Wanted, id_in_file_name, page_token, place, span, wanted
 from services.perform.ports import Clock, Ports
 
 log = structlog.get_logger()
@@ -18,8 +18,6 @@ log = structlog.get_logger()
 USUAL_PAGE = 20
 _LARGEST_PAGE = 100
 _RETIRED_AT_ONCE = 32
-# Sorts behind every place.
-_NEWEST = "~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +44,12 @@ class Archive:
         self._patience = patience
         self._now = now
 
-    async def page(self, user_id: str, token: str, size: int) -> tuple[list[Shown], str]:
+    async def page(self, user_id: str, wanted: Wanted, size: int) -> tuple[list[Shown], str]:
         """Newest first, and the token of the next page, empty on the last one. A token names the last
         recording seen, so what is added or deleted meanwhile shifts nothing."""
         size = size or USUAL_PAGE
-        before = place_in_token(token) if token else _NEWEST
-        found = await self._recordings.page(user_id, before, size + 1)
-        page, following = _cut(found, size)
+        found = await self._recordings.page(user_id, wanted, size + 1)
+        page, following = cut(found, size)
         return await self._shown(user_id, page), following
 
     async def get(self, user_id: str, recording_id: str) -> Shown:
@@ -67,13 +64,20 @@ class Archive:
         return (await self._shown(user_id, [changed]))[0]
 
     async def delete(self, user_id: str, recording_id: str) -> None:
-        """Gone for everybody at once; a crash before the audio is removed is the sweeper's."""
-        found = _id(recording_id)
-        now = self._now()
-        await self._recordings.hide(user_id, found, now + self._patience.takeover)
-        await self._blobs.delete(user_id, found)
-        await self._recordings.forget(found, now + self._patience.key)
+        """Gone for its user at once, and for good by the sweeper when its time is over."""
+        if not self._patience.deleted:
+            await self._delete_for_good(user_id, _id(recording_id))
+            return
+        await self._recordings.hide(user_id, _id(recording_id), self._now() + self._patience.deleted)
         log.info("recording_deleted", recording_id=recording_id)
+
+    async def _delete_for_good(self, user_id: str, recording_id: UUID) -> None:
+        """A crash before the audio is removed is the sweeper's."""
+        now = self._now()
+        await self._recordings.hide(user_id, recording_id, now + self._patience.takeover)
+        await self._blobs.delete(user_id, recording_id)
+        await self._recordings.forget(recording_id, now + self._patience.key)
+        log.info("recording_deleted", recording_id=str(recording_id))
 
     async def retire(self) -> int:
         """Delete what is older than recordings are kept; how many there were."""
@@ -82,16 +86,15 @@ class Archive:
         found = await self._recordings.older_than(self._now() - self._patience.recording, _RETIRED_AT_ONCE)
         for each in found:
             try:
-                await self.delete(each.user_id, str(each.recording_id))
+                await self._delete_for_good(each.user_id, each.recording_id)
             except RecordingNotFound:
                 log.debug("recording_deleted_meanwhile", recording_id=str(each.recording_id))
         return len(found)
 
     async def export(self, user_id: str, token: str) -> tuple[Sequence[Recording], str]:
         """As `page`, as many as a page may have, without asking the voice service."""
-        before = place_in_token(token) if token else _NEWEST
-        found = await self._recordings.page(user_id, before, _LARGEST_PAGE + 1)
-        return _cut(found, _LARGEST_PAGE)
+        found = await self._recordings.page(user_id, wanted("", "", "", token), _LARGEST_PAGE + 1)
+        return cut(found, _LARGEST_PAGE)
 
     async def audio(self, user_id: str, recording_id: str, filename: str, asked: str) -> Audio:
         """`asked` is the Range header, empty for the whole."""
@@ -118,7 +121,7 @@ class Archive:
             return None
 
 
-def _cut(found: Sequence[Recording], size: int) -> tuple[Sequence[Recording], str]:
+def cut(found: Sequence[Recording], size: int) -> tuple[Sequence[Recording], str]:
     """One page of what was found, which is one more if there is another page, and that one's token."""
     if len(found) <= size:
         return found, ""

@@ -43,5 +43,15 @@ class Settings(BaseSettings):
     unheard_seconds: float = Field(default=60, gt=0, le=3600)
     # Recordings are removed so long after they were made; 0 keeps them until their owner deletes them.
     recording_retention_days: float = Field(default=0, ge=0, le=36_500)
+    # The audio of a deleted recording goes so long after; 0 removes it with the recording.
+    purge_days: float = Field(default=1, ge=0, le=365)
+    # Recordings that one user may keep; beyond it nothing is performed until something is deleted.
+    most_recordings: int = Field(default=10_000, ge=1)
+    # The same for their size.
+    most_recorded_bytes: int = Field(default=2 << 30, ge=1)
+    # How often to look for audio that no performance knows of.
+    orphan_sweep_hours: float = Field(default=6, gt=0, le=24 * 30)
+    # Such audio is removed when it is older than this.
+    orphan_age_hours: float = Field(default=1, ge=0.05, le=24 * 30)
     # Performances still under way when the process stops get so long to end.
     stop_seconds: float = Field(default=10, ge=0, le=60)

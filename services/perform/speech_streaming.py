@@ -15,10 +15,11 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from services.kernel.errors import ServiceError
+from services.kernel.replay import KeyReused
 from services.perform import saga
 from services.perform.background import Background
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences
-from services.perform.errors import AudioNotWhole, KeyReused
+from services.perform.errors import AudioNotWhole
 from services.perform.ports import Clock, Ports, SpeechKeys
 from services.perform.saga import Step
 from services.perform.speaking import Words, spoken

@@ -23,6 +23,7 @@ from services.perform.domain import (
 from services.perform.errors import AudioNotWhole, TextTooLong
 from services.perform.filing import file_name
 from services.perform.ports import Clock, Ports
+from services.perform.quota import Room
 from services.perform.saga import Stage, Step
 from services.perform.sound import Sound
 from services.perform.speaking import Words, spoken
@@ -75,8 +76,9 @@ class Take:
 class Story:
     """`until_kept` is undone when any of it fails; `after` is only ever finished, never undone."""
 
-    def __init__(self, ports: Ports, patience: Patience, now: Clock) -> None:
+    def __init__(self, ports: Ports, room: Room, patience: Patience, now: Clock) -> None:
         self._ports = ports
+        self._room = room
         self._now = now
         self._patience = patience
 
@@ -87,6 +89,7 @@ class Story:
             (
                 Step("reserve", self._reserve, undo=self._give_back),
                 Step("lease", self._lease, undo=self._release),
+                Step("room", self._find_room),
             ),
             (Step("compose", self._compose),),
             (Step("speak", self._speak),),
@@ -110,6 +113,9 @@ class Story:
     async def _lease(self, take: Take) -> None:
         take.voice = await self._ports.voices.lease(take.user_id, take.performance_id)
         take.leased_at = self._now()
+
+    async def _find_room(self, take: Take) -> None:
+        await self._room.check(take.user_id)
 
     async def _release(self, take: Take) -> None:
         await self._ports.voices.release(take.user_id, take.performance_id)

@@ -10,6 +10,7 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import add_SynthesisServ
 from services.kernel.client import Channels
 from services.kernel.errors import ServiceError
 from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.settings import read
 from services.synthesis.ambience import Ambience
 from services.synthesis.engines.catalogue import NotLoaded, engine_named, imported
 from services.synthesis.ports import Engine, Watermark
@@ -24,7 +25,7 @@ log = structlog.get_logger()
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, _channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()
+    settings = read(Settings)
     async with AsyncExitStack() as stack:
         studio = Studio(settings.memos_limit, settings.mixing_threads)
         stack.callback(studio.close)
@@ -78,4 +79,4 @@ def _made(name: str) -> Engine:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"synthesis": open_service}, ServerSettings()))
+    asyncio.run(serve({"synthesis": open_service}, read(ServerSettings)))

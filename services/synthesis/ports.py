@@ -13,14 +13,18 @@ class Engine(Protocol):
     """Speaks text in an enrolled voice as 16-bit little-endian mono PCM.
 
     Raises EngineUnavailable (down, or its worker died), EngineOverloaded (its queue is full),
-    VoiceNotEnrolled (the profile is not one of this engine's) and LanguageNotSpoken.
+    VoiceNotEnrolled (the profile is not one of this engine's), ProviderVoiceMissing (the engine's
+    provider no longer has the voice) and LanguageNotSpoken.
     """
 
     name: str
     sample_rate: int
 
     async def start(self) -> None:
-        """Load and warm up; returns when the first request will be as fast as the rest."""
+        """Load and warm up; returns when the first request will be as fast as the rest.
+
+        Raises EngineUnavailable, whose message says in one line what is missing: the server does not start.
+        """
 
     async def enrol(self, pcm: bytes, sample_rate: int) -> bytes:
         """Turn 16-bit mono speech into a voice profile that `speak` accepts; under 1 MB."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Final
 
@@ -51,6 +51,9 @@ REAL_TIME_RATIO = Histogram(
 # The first step is small because a listener waits for it, the others because memos share threads.
 _FIRST_STEP_SECONDS: Final = 0.1
 _STEP_SECONDS: Final = 1.0
+# Each step costs a thread's attention, so small chunks wait for each other: for as much as this share of
+# what the listener has already, who then still hears no gap if the engine is barely faster than speech.
+_WAITING_SHARE: Final = 0.5
 
 Engines = Mapping[str, Engine]
 
@@ -96,10 +99,10 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     engine = _installed(engines, order.engine)
     studio, times = desk.studio, _Times()
     with studio.seat(), MEMOS.track_inprogress():
-        memo = await studio.hurry(desk.memo, order, engine.sample_rate)
+        memo, steps = await studio.hurry(desk.memo, order, engine.sample_rate), _Steps(engine.sample_rate)
         async with aclosing(engine.speak(order.utterance, order.voice)) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
-                for part in _steps(pcm, engine.sample_rate, first=not memo.begun):
+                for part in steps.ready(pcm):
                     do = studio.run if memo.begun else studio.hurry
                     if audio := await do(memo.add, part):
                         content_type = "" if times.first_audio else memo.content_type
@@ -107,7 +110,7 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
                         yield Piece(audio, content_type=content_type)
         if not memo.begun:
             raise SpeechFailed("The speech engine said nothing.")
-        last = await studio.run(memo.finish)
+        last = await studio.run(_ended, memo, steps.held)
         times.finished(order, last)
         yield last
 
@@ -137,14 +140,34 @@ def _installed(engines: Engines, name: str) -> Engine:
         raise EngineNotInstalled(f"This server runs no speech engine named {name!r}.") from None
 
 
-def _steps(pcm: bytes, sample_rate: int, *, first: bool) -> Iterator[bytes]:
-    """Cuts may fall inside a sample; the leveller puts it together again."""
-    at = 0
-    while at < len(pcm):
-        seconds = _FIRST_STEP_SECONDS if first and at == 0 else _STEP_SECONDS
-        until = at + int(2 * sample_rate * seconds)
-        yield pcm[at:until]
-        at = until
+class _Steps:
+    """What a thread gets at once. Cuts may fall inside a sample; the leveller puts it together again."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._bytes_per_second = 2 * sample_rate
+        self._taken = 0
+        self.held = b""
+
+    def ready(self, pcm: bytes) -> Iterator[bytes]:
+        """All that is there by now, or nothing while it is too little; the first PCM never is."""
+        self.held += pcm
+        most = self._bytes(_STEP_SECONDS)
+        if len(self.held) < min(most, self._taken * _WAITING_SHARE):
+            return
+        while self.held:
+            until = most if self._taken else self._bytes(_FIRST_STEP_SECONDS)
+            part, self.held = self.held[:until], self.held[until:]
+            self._taken += len(part)
+            yield part
+
+    def _bytes(self, seconds: float) -> int:
+        return int(self._bytes_per_second * seconds)
+
+
+def _ended(memo: Memo, held: bytes) -> Piece:
+    """What was still waiting, and the end, in one step."""
+    audio, last = memo.add(held) if held else b"", memo.finish()
+    return replace(last, audio=audio + last.audio)
 
 
 @dataclass(slots=True)

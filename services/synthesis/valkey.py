@@ -7,7 +7,7 @@ wanted: those of a process that died run out. Whoever leaves a seat hands it to 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from time import monotonic
@@ -160,6 +160,8 @@ class ValkeySeats:
         self._lease = lease_seconds
         self._pod = uuid4().hex
         self._mine: dict[str, Ticket] = {}
+        # Whoever hangs up while it is under way leaves after it: the other way round, nobody would leave.
+        self._entering: dict[str, asyncio.Task[Any]] = {}
         # While it is, nobody waits for a connection that will not come.
         self._lost = False
         # A ticket must not leave, or stand up, while a beat is on its way that says it is still there.
@@ -174,7 +176,8 @@ class ValkeySeats:
         # Before it is asked: the seat may be granted before the answer is read. And when there is no
         # answer: once Valkey is back, it learns of all who speak.
         self._mine[name] = ticket
-        state, wait, arrived = await self._run(_ENTER, name, *limits)
+        self._entering[name] = asyncio.create_task(self._run(_ENTER, name, *limits))
+        state, wait, arrived = await asyncio.shield(self._entering[name])
         ticket.arrived = int(arrived)
         if state == "seated":
             ticket.seat()
@@ -184,8 +187,11 @@ class ValkeySeats:
         return Outlook(admitted, int(wait) / 1000, "" if admitted else str(state))
 
     async def leave(self, ticket: Ticket, held_seconds: float) -> None:
+        name = self._name(ticket)
+        if entering := self._entering.pop(name, None):
+            with suppress(SeatsUnavailable):
+                await asyncio.shield(entering)
         async with self._moving:
-            name = self._name(ticket)
             if self._mine.pop(name, None):
                 await self._run(_LEAVE, name, _milliseconds(held_seconds), NEWEST_SHARE)
 

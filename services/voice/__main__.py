@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 
 from newvisions.voice.v1.voice_pool_service_pb2_grpc import add_VoicePoolServiceServicer_to_server
 from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_to_server
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, running, serve
+from services.kernel.settings import read
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.composition import clock, clones_of, open_pooled, open_stores
 from services.voice.erasing import Erasing
@@ -31,11 +33,12 @@ from services.voice.valkey import ValkeyPins
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
-    settings = Settings()  # type: ignore[call-arg]
+    settings = read(Settings)
     blobs = SealedBlobs(open_store(settings.blob_url), read_keys(settings.key_file))
     profiles = Profiles(blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic)
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings))
+        handlers.dependencies["voice database"] = partial(stores.database.command, "ping")
         pooled = await stack.enter_async_context(open_pooled(settings, stores))
         examiners = Examiners(settings.sample_workers, settings.sample_queue, settings.sample_seconds)
         stack.push_async_callback(examiners.close)
@@ -92,4 +95,4 @@ def _leasing(settings: Settings) -> LeaseRules:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve({"voice": open_service}, ServerSettings()))
+    asyncio.run(serve({"voice": open_service}, read(ServerSettings)))

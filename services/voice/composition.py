@@ -60,14 +60,17 @@ async def open_pooled(settings: Settings, stores: Stores) -> AsyncIterator[Poole
     if not settings.provider or settings.elevenlabs_api_key_file is None:
         yield None
         return
+    slots = MongoSlots(stores.database["pools"], settings.provider, settings.mongo_connections)
+    await slots.prepare()
     address, key_file = str(settings.elevenlabs_base_url), settings.elevenlabs_api_key_file
     async with open_elevenlabs(
         address,
         key_file,
         seconds=settings.elevenlabs_seconds,
         clone_seconds=settings.elevenlabs_clone_seconds,
+        installation=await slots.installation(),
     ) as provider:
-        yield await _pooled(settings, stores, WatchedPlaces(provider))
+        yield _pooled(settings, stores, slots, WatchedPlaces(provider))
 
 
 def clones_of(stores: Stores, pooled: Pooled | None) -> Clones:
@@ -78,9 +81,7 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def _pooled(settings: Settings, stores: Stores, provider: PooledProvider) -> Pooled:
-    slots = MongoSlots(stores.database["pools"], provider.name, settings.mongo_connections)
-    await slots.prepare()
+def _pooled(settings: Settings, stores: Stores, slots: MongoSlots, provider: PooledProvider) -> Pooled:
     rules = Rules(protect_seconds=settings.protect_seconds)
     pins, habits = valkey.ValkeyPins(stores.cache), valkey.ValkeyHabits(stores.cache, rules)
     most_places, rename = settings.most_places or None, settings.elevenlabs_rename

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
 import structlog
 from pymongo.asynchronous.collection import AsyncCollection
@@ -69,6 +70,13 @@ class MongoSlots:
             except DuplicateKeyError:
                 # Another replica made it at the same moment.
                 return
+
+    async def installation(self) -> str:
+        """By which the voices of this database are told from others' at the same provider; made once."""
+        async with self._reached():
+            nameless = {"_id": self._provider, "installation": {"$exists": False}}
+            await self._pools.update_one(nameless, {"$set": {"installation": uuid4().hex}})
+        return str((await self._find() or {})["installation"])
 
     async def read(self) -> Ledger:
         return _ledger(await self._find() or _EMPTY)

@@ -7,11 +7,11 @@ import asyncio
 import sys
 
 from services.synthesis.gate import Gate, Terms
-from services.synthesis.valkey import open_gate
+from services.synthesis.valkey import Shared, open_gate
 
 
 async def main(url: str, name: str, seats: int, lease_seconds: float, callers: int) -> None:
-    async with open_gate(name, name, Terms(assumed=seats), url, lease_seconds=lease_seconds) as gate:
+    async with open_gate(name, name, Terms(assumed=seats), Shared(url, 20, lease_seconds)) as gate:
         await asyncio.gather(*(_stay(gate) for _ in range(callers)))
 
 

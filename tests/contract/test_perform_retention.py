@@ -42,9 +42,11 @@ class Kept:
 
     async def recorded(self, user_id: str, days_ago: float, *, settled: bool = True) -> UUID:
         made, at = uuid4(), NOW - timedelta(days=days_ago)
-        await self.journal.claim(Performance(made, user_id, "", str(made), at, State.RUNNING, Phase.DOING, at))
+        await self.journal.claim(
+            Performance(made, user_id, "", str(made), at, State.RUNNING, Phase.DOING, at)
+        )
         await self.blobs.put(user_id, made, b"audio")
-        await self.journal.keep(_recording(made, user_id, at), at)
+        await self.journal.keep(recording(made, user_id, at), at)
         if settled:
             await self.journal.succeed(made, Charge(4, 4, 4000), NOW, free_key=False)
         return made
@@ -58,7 +60,7 @@ class Kept:
         return True
 
 
-def _recording(made: UUID, user_id: str, at: datetime) -> Recording:
+def recording(made: UUID, user_id: str, at: datetime) -> Recording:
     return Recording(
         recording_id=made,
         user_id=user_id,

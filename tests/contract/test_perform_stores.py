@@ -14,7 +14,7 @@ from pymongo import AsyncMongoClient
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
-from services.perform.filing import Span, place
+from services.perform.filing import Span, Wanted, place
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Blobs
 
@@ -180,12 +180,15 @@ async def test_only_what_is_overdue_is_due_and_one_taker_has_it(journal: MongoPe
 async def test_pages_reach_back_beyond_the_usual_range_newest_first(journal: MongoPerformances) -> None:
     owner = f"user-{uuid4()}"
     ages = [400, 0, 40, 10, 0]
-    made = [await kept(journal, begun(user_id=owner), NOW - timedelta(days=age)) for age in ages]
+    made = [
+        await kept(journal, begun(user_id=owner, fingerprint=str(number)), NOW - timedelta(days=age))
+        for number, age in enumerate(ages)
+    ]
     places = {place(each.created_at, each.recording_id): each for each in made}
     newest_first = [places[each] for each in sorted(places, reverse=True)]
-    assert await journal.page(owner, "~", 10) == newest_first
+    assert await journal.page(owner, Wanted(), 10) == newest_first
     after_two = place(newest_first[1].created_at, newest_first[1].recording_id)
-    assert await journal.page(owner, after_two, 2) == newest_first[2:4]
+    assert await journal.page(owner, Wanted(before=after_two), 2) == newest_first[2:4]
 
 
 async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_is(
@@ -199,7 +202,7 @@ async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_
     await journal.hide(performance.user_id, performance.performance_id, NOW - timedelta(minutes=2))
     with pytest.raises(RecordingNotFound):
         await journal.get(performance.user_id, performance.performance_id)
-    assert await journal.page(performance.user_id, "~", 10) == []
+    assert await journal.page(performance.user_id, Wanted(), 10) == []
     assert performance.performance_id in {found.performance_id for found in await journal.due(NOW, 1000)}
     await journal.forget(performance.performance_id, NOW + timedelta(hours=24))
     assert performance.performance_id not in {found.performance_id for found in await journal.due(NOW, 1000)}
@@ -225,6 +228,21 @@ async def test_audio_is_read_back_whole_or_in_part_and_by_its_owner_only(blobs: 
     assert await blobs.get("../ada", recording_id, Span(2, 5)) == b"234"
     with pytest.raises(RecordingNotFound):
         await blobs.get("bob", recording_id)
+
+
+async def test_all_audio_is_found_by_its_age_and_removed(blobs: Blobs) -> None:
+    stored = {("ada", uuid4()), ("../b n/", uuid4())}
+    for owner, recording_id in stored:
+        await blobs.put(owner, recording_id, b"x")
+    now = datetime.now(UTC)
+    assert [each async for part in blobs.older_than(now - timedelta(minutes=1)) for each in part] == []
+    found = [each async for part in blobs.older_than(now + timedelta(minutes=1)) for each in part]
+    assert {each.recording_id for each in found} == {recording_id for _, recording_id in stored}
+    for _ in range(2):
+        await blobs.remove(found)
+    for owner, recording_id in stored:
+        with pytest.raises(RecordingNotFound):
+            await blobs.get(owner, recording_id)
 
 
 async def test_audio_is_put_and_removed_as_often_as_one_likes(blobs: Blobs) -> None:

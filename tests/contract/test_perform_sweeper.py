@@ -11,10 +11,11 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Charge, Patience, Performance, Phase, Recording, State
+from services.perform.domain import Charge, Most, Patience, Performance, Phase, Recording, State
 from services.perform.errors import RecordingNotFound, StorageUnavailable
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Notes, Ports, Speech, Voices
+from services.perform.quota import Room
 from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 
@@ -50,7 +51,8 @@ class Swept:
         ports = Ports(
             books, cast(Voices, books), cast(Notes, None), cast(Speech, None), blobs, journal, journal
         )
-        story = Story(ports, PATIENCE, lambda: self.now)
+        room = Room(journal, Most(10, 1 << 20), lambda: self.now)
+        story = Story(ports, room, PATIENCE, lambda: self.now)
         self.sweepers = [Sweeper(ports, story, PATIENCE, lambda: self.now) for _ in range(3)]
 
     async def begin(self) -> Performance:

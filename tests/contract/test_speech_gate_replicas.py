@@ -16,12 +16,12 @@ from dev import embedded
 from dev.ports import free_port
 from dev.process import Process
 from services.synthesis.gate import Gate, Terms
-from services.synthesis.valkey import open_gate
+from services.synthesis.valkey import Shared, open_gate
 from tests.contract.gate_callers import PATIENCE, Caller, queued, taken, until, waiting
 
 ROOT = Path(__file__).parents[2]
 # Short, so that what a dead process left runs out soon; long enough for a busy machine.
-LEASE = 1.5
+LEASE = 3.0
 _names = (f"replicas{number}" for number in count())
 
 Open = Callable[..., Awaitable[Gate]]
@@ -37,9 +37,9 @@ async def opened(name: str) -> AsyncIterator[Open]:
     """Another replica at the gate, each time."""
     async with AsyncExitStack() as stack:
 
-        async def open_one(url: str, seats: int = 2, lease_seconds: float = LEASE) -> Gate:
-            more = {"lease_seconds": lease_seconds, "valkey_seconds": 20}
-            return await stack.enter_async_context(open_gate(name, name, Terms(assumed=seats), url, **more))
+        async def open_one(url: str, seats: int = 2) -> Gate:
+            gate = open_gate(name, name, Terms(assumed=seats), Shared(url, 20, LEASE))
+            return await stack.enter_async_context(gate)
 
         yield open_one
 
@@ -131,7 +131,7 @@ async def test_what_a_killed_replica_had_comes_back(opened: Open, valkey_url: st
 async def test_the_key_itself_is_not_kept(valkey_url: str) -> None:
     terms = Terms(assumed=1)
     async with (
-        open_gate("elevenlabs", "a-secret-key", terms, valkey_url) as gate,
+        open_gate("elevenlabs", "a-secret-key", terms, Shared(valkey_url, 20)) as gate,
         gate.seat(PATIENCE),
         Redis.from_url(valkey_url, decode_responses=True) as valkey,
     ):

@@ -7,8 +7,7 @@ import asyncio
 import os
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -21,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from dev.simulator.faults import Fault
 from services.kernel.errors import ServiceError
-from services.voice.domain import Lease, VoiceCloneRequired, VoiceStoreUnavailable
+from services.voice.domain import VoiceCloneRequired, VoiceStoreUnavailable
 from services.voice.pool import OPERATOR
 from services.voice.slots import SlotState
 from tests.contract.voice_pool_house import (
@@ -37,15 +36,27 @@ from tests.contract.voice_pool_house import (
     Life,
     Replica,
     Street,
+    ours_of,
     profile_of,
     sample,
     street,
 )
+from tests.contract.voice_pool_model import (
+    CHANGES,
+    DEEDS,
+    FAULTS,
+    OPERATIONS,
+    USERS,
+    VARIANT,
+    VARIANTS,
+    Deed,
+    Held,
+    Model,
+    aim,
+)
 
 T = TypeVar("T")
 
-USERS: Final = tuple(f"user-{number}" for number in range(5))
-VARIANTS: Final = 2
 # Longer than anything may take that waits for nobody.
 SECONDS: Final = 20.0
 
@@ -59,78 +70,6 @@ PROFILE: Final = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
-
-
-@dataclass(frozen=True)
-class Deed:
-    """What one user, or an operator, asks one replica for."""
-
-    what: str
-    user_id: str
-    replica: int
-    variant: int = 0
-    # The caller hangs up after this time.
-    patience: float | None = None
-    # The replica dies at its n-th operation on anything outside, before that took effect or after.
-    dies_at: int | None = None
-    after_effect: bool = False
-
-
-@dataclass
-class Held:
-    """A lease that was not given up, and until when it may be counted on."""
-
-    lease: Lease
-    user_id: str
-    performance_id: str
-    until: datetime
-
-
-@dataclass
-class Model:
-    """What can be known from outside."""
-
-    # The samples that each user may have by now; None stands for none.
-    samples: dict[str, set[str | None]] = field(default_factory=lambda: {user: {None} for user in USERS})
-    held: list[Held] = field(default_factory=list)
-    # Users whose attempt a dead replica left behind: others wait for its time to be over.
-    waiting: set[str] = field(default_factory=set)
-    stolen: set[str] = field(default_factory=set)
-    # What happened so far, for the message of a failure.
-    story: list[str] = field(default_factory=list)
-
-    def tell(self, what: str, at: datetime) -> None:
-        self.story.append(f"{at:%d %H:%M:%S.%f} {what}")
-
-    def so_far(self) -> str:
-        return "\n".join(self.story)
-
-
-DEEDS: Final = st.builds(
-    Deed,
-    what=st.sampled_from(
-        [
-            *("perform",) * 8,
-            *("lease",) * 4,
-            *("keep",) * 4,
-            *("regain",) * 2,
-            *("touch",) * 2,
-            *("evict",) * 2,
-            "erase",
-            "sweep",
-        ]
-    ),
-    user_id=st.sampled_from(USERS),
-    replica=st.integers(0, 1),
-    variant=st.integers(0, VARIANTS - 1),
-    patience=st.sampled_from([*(None,) * 12, 0.0, 0.002, 0.01, 0.03]),
-    dies_at=st.sampled_from([*(None,) * 60, *range(1, 16)]),
-    after_effect=st.booleans(),
-)
-# The sample that a user begins with; most have one.
-VARIANT: Final = st.sampled_from([0, 0, 1, 1, None])
-OPERATIONS: Final = st.sampled_from(["add", "add", "add", "delete", "delete", "list", "subscription"])
-FAULTS: Final = st.sampled_from([fault for fault in Fault if fault is not Fault.REFUSAL])
 
 
 class PoolMachine(RuleBasedStateMachine):
@@ -158,7 +97,7 @@ class PoolMachine(RuleBasedStateMachine):
     def at_once(self, deeds: list[Deed], patiently: bool) -> None:
         self.run(self._at_once(deeds))
         if patiently and self.model.waiting:
-            self.time_passes_until_the_dead_are_known()
+            self._pass(ATTEMPT_LASTS.total_seconds() + 1)
 
     @rule(operation=OPERATIONS, faults=st.lists(FAULTS, min_size=1, max_size=3))
     def goes_wrong_next(self, operation: str, faults: list[Fault]) -> None:
@@ -195,14 +134,13 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([5.0, 61.0, 61.0, 200.0, CYCLE_SECONDS]))
     def time_passes(self, seconds: float) -> None:
+        self._pass(seconds)
+
+    def _pass(self, seconds: float) -> None:
         self.run(self.house.later(seconds))
         self.model.tell(f"{seconds} s have passed", self.house.now())
         if seconds > ATTEMPT_LASTS.total_seconds():
             self.model.waiting.clear()
-
-    def time_passes_until_the_dead_are_known(self) -> None:
-        self.run(self.house.later(ATTEMPT_LASTS.total_seconds() + 1))
-        self.model.waiting.clear()
 
     @invariant()
     def what_must_always_hold(self) -> None:
@@ -218,7 +156,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     async def _holds(self) -> None:
         audit = await self.house.simulator.audit()
-        there = await self.house.ours()
+        there = ours_of(audit)
         # Nobody takes more than there is, not even in hope: the provider never had to refuse.
         assert audit["most_voices_at_once"] <= PLACES + self.foreign
         assert not {"voice_limit_reached", "voice_add_edit_limit_reached"} & audit["refusals"].keys()
@@ -235,10 +173,10 @@ class PoolMachine(RuleBasedStateMachine):
         """What each user may have afterwards is what any order of these deeds leaves."""
         before = {user: set(samples) for user, samples in self.model.samples.items()}
         possible = {user: set(samples) for user, samples in before.items()}
-        changing = {deed.user_id for deed in deeds if deed.what in _CHANGES}
+        changing = {deed.user_id for deed in deeds if deed.what in CHANGES}
         for deed in deeds:
-            if deed.what in _CHANGES:
-                possible[deed.user_id].add(_aim(deed))
+            if deed.what in CHANGES:
+                possible[deed.user_id].add(aim(deed))
         if any(deed.dies_at is not None for deed in deeds):
             # It may die while it changes other users' voices as well.
             self.model.waiting |= set(USERS)
@@ -247,14 +185,14 @@ class PoolMachine(RuleBasedStateMachine):
         # Performances go on in what their user erased or replaced, or do not.
         self.model.held = [each for each in self.model.held if each.user_id not in changing]
         for user in USERS:
-            changes = {
-                _aim(deed): outcome
+            changes = [
+                (deed, outcome)
                 for deed, outcome in zip(deeds, outcomes, strict=True)
-                if deed.user_id == user and deed.what in _CHANGES
-            }
-            if len(changes) == 1 and sum(d.user_id == user and d.what in _CHANGES for d in deeds) == 1:
-                ((aim, outcome),) = changes.items()
-                possible[user] = {"ok": {aim}, "refused": before[user]}.get(outcome, possible[user])
+                if deed.user_id == user and deed.what in CHANGES
+            ]
+            if len(changes) == 1:
+                ((deed, outcome),) = changes
+                possible[user] = {"ok": {aim(deed)}, "refused": before[user]}.get(outcome, possible[user])
 
     async def _done(self, deed: Deed) -> str:
         """ok, refused (and so without effect), or unknown."""
@@ -394,14 +332,6 @@ class PoolMachine(RuleBasedStateMachine):
             assert None in possible
         else:
             assert lease.sample_hash in possible
-
-
-_CHANGES: Final = frozenset({"keep", "erase"})
-
-
-def _aim(deed: Deed) -> str | None:
-    """The sample that the user wants to have."""
-    return sample(deed.user_id, deed.variant).hash if deed.what == "keep" else None
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from services.voice.providers.elevenlabs import open_elevenlabs
 from services.voice.reconciling import ReconcileRules, Reconciliation, Reconciling
 from services.voice.righting import Sides
 from services.voice.slots import SlotState
-from tests.contract.voice_pool_house import CONSENT, House, Killed, Life, Mortal, Replica, sample
+from tests.contract.voice_pool_house import CONSENT, PLACES, House, Killed, Life, Mortal, Replica, sample
 from tests.contract.voice_reconciling_stage import SPEECH, UNKNOWN, Stage, open_stage
 
 FAULTS = [fault for fault in Fault if fault is not Fault.REFUSAL]
@@ -44,7 +44,7 @@ def pauses_between_attempts_take_no_time() -> Iterator[None]:
 
 @dataclass
 class Town:
-    """A house of the whole service, with two places, and its one replica."""
+    """A house of the whole service, and its one replica."""
 
     house: House
     users: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class Town:
 async def town(server: Simulator, mongo_url: str, valkey_url: str, tmp_path: Path) -> AsyncIterator[Town]:
     key_file = tmp_path / "elevenlabs"
     key_file.write_text("ours")
-    await server.reset(slots=3, adds=100, requests_per_second=10_000, hang_seconds=0.02)
+    await server.reset(slots=PLACES + 1, adds=100, requests_per_second=10_000, hang_seconds=0.02)
     rules = Rules(protect_seconds=0, cooldown_seconds=0)
     async with (
         mongo.client(mongo_url, connections=8, seconds=10) as client,
@@ -88,6 +88,7 @@ async def town(server: Simulator, mongo_url: str, valkey_url: str, tmp_path: Pat
             provider,
             server,
             rules,
+            ceiling=PLACES,
         )
         await house.voices.prepare()
         await house.slots.prepare()
@@ -99,7 +100,7 @@ async def town(server: Simulator, mongo_url: str, valkey_url: str, tmp_path: Pat
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("operation", ["add", "delete"])
 async def test_one_pass_is_enough_after_any_fault(town: Town, operation: str, fault: Fault) -> None:
-    for _ in range(2):
+    for _ in range(PLACES):
         await town.uploaded()
     # Until everybody has given up; nor can it be asked what became of it.
     house, times = town.house, 1 if operation == "add" else 3
@@ -112,9 +113,9 @@ async def test_one_pass_is_enough_after_any_fault(town: Town, operation: str, fa
     await house.later(UNKNOWN.total_seconds() + 60)
     assert (await house.replicas[0].reconciling.reconcile()).pending == 0
     await town.agree()
-    for _ in range(2):
+    for _ in range(PLACES):
         await town.uploaded()
-    assert len(await house.ours()) == 2
+    assert len(await house.ours()) == PLACES
     await town.agree()
 
 

@@ -17,6 +17,7 @@ from dev.simulator.faults import Fault
 from dev.simulator.options import Options
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
+from services.kernel.server import running as in_the_background
 from services.voice import valkey
 from services.voice.domain import PinsUnavailable, ReconcileUnderWay
 from services.voice.policy import Rules
@@ -262,7 +263,7 @@ async def test_a_place_that_was_handed_on_meanwhile_is_not_given_back(stage: Sta
     async def handed_on() -> None:
         (place,) = [slot for slot in (await stage.slots.read()).slots if slot.user_id == other.user_id]
         await stage.slots.give_back(place.attempt_id, unspent=True)
-        await stage.provider.discard(left.engine_voice_id)
+        await stage.provider.provider.discard(left.engine_voice_id)
         assert await stage.slots.take_over(left.attempt_id, place)
 
     async def not_asked_again() -> None:
@@ -297,15 +298,11 @@ async def test_without_the_index_all_else_is_put_right(stage: Stage) -> None:
 async def test_it_comes_round_at_the_start_and_then_once_for_all_replicas(stage: Stage) -> None:
     every = timedelta(minutes=10)
     assert await stage.reconciling().until_due(every) == timedelta(0)
-    rounds = [
-        asyncio.create_task(reconcile_forever(stage.reconciling(), every.total_seconds())) for _ in range(2)
-    ]
-    async with asyncio.timeout(20):
+    seconds = every.total_seconds()
+    one, other = (reconcile_forever(stage.reconciling(), seconds) for _ in range(2))
+    async with asyncio.timeout(20), in_the_background(one), in_the_background(other):
         while (await stage.slots.read()).reconciled_at is None:
             pass
-    for each in rounds:
-        each.cancel()
-    await asyncio.gather(*rounds, return_exceptions=True)
     assert await stage.reconciling().until_due(every) == every
     stage.now += timedelta(minutes=4)
     assert await stage.reconciling().until_due(every) == timedelta(minutes=6)
@@ -315,10 +312,7 @@ async def test_a_provider_that_is_away_does_not_end_the_rounds(stage: Stage) -> 
     await stage.provider.clone(SPEECH, "u-nobody", "a-nothing")
     await stage.simulator.ask_for("list", *[Fault.FAILED_BEFORE] * 3)
     with capture_logs() as logs:
-        rounds = asyncio.create_task(reconcile_forever(stage.reconciling(), 0.1))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(20), in_the_background(reconcile_forever(stage.reconciling(), 0.1)):
             while await stage.there():
                 pass
-        rounds.cancel()
-        await asyncio.gather(rounds, return_exceptions=True)
     assert "pool_reconcile_postponed" in [line["event"] for line in logs]

@@ -227,3 +227,9 @@ async def test_a_pool_that_is_away_is_said_to_be_unavailable() -> None:
         ):
             with pytest.raises(VoiceStoreUnavailable):
                 await call
+
+
+async def test_an_installation_has_one_id_however_many_ask_at_once(slots: MongoSlots) -> None:
+    ids = await asyncio.gather(*(slots.installation() for _ in range(20)))
+    assert len(set(ids)) == 1
+    assert len(ids[0]) == 32

@@ -175,10 +175,7 @@ class House:
 
     async def ours(self) -> dict[str, str]:
         """Our voices at the provider, and whose they are."""
-        voices = (await self.simulator.audit())["voices"]
-        return {
-            each["voice_id"]: each["labels"][USER_LABEL] for each in voices if USER_LABEL in each["labels"]
-        }
+        return ours_of(await self.simulator.audit())
 
     async def steal(self, engine_voice_id: str) -> bool:
         """Somebody removes a voice by hand; False when the provider did not do it."""
@@ -190,6 +187,11 @@ class House:
     async def close(self) -> None:
         for replica in self.replicas:
             await replica.close()
+
+
+def ours_of(audit: dict[str, Any]) -> dict[str, str]:
+    labels = {each["voice_id"]: each["labels"] for each in audit["voices"]}
+    return {voice_id: found[USER_LABEL] for voice_id, found in labels.items() if USER_LABEL in found}
 
 
 class Street:

@@ -31,6 +31,7 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     settings = {
         "AUTH_MONTHLY_LIMIT": str(MONTHLY_LIMIT),
+        "SYNTHESIS_ENGINES": "tests.e2e.tortoise:Tortoise",
         "CONTENT_MODELS": "offline",
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
         "OTEL_BSP_SCHEDULE_DELAY": "200",

@@ -18,6 +18,9 @@ from tests.e2e.hearing import listen, marker
 
 WORDS = "Nobody has written this down before."
 PCM_RATE = 24_000
+LEFT_AFTER_BYTES = 1_000_000
+# At the slowest speed there is.
+SLOWEST_CHARACTERS_PER_SECOND = 9 / 4
 # Fade-in, and for some formats silence of the encoder's own.
 LEAD_IN_SECONDS = 0.5
 CONTENT_TYPES = {
@@ -161,8 +164,10 @@ async def test_a_listener_who_leaves_pays_for_what_was_made(
     async with client.audio.speech.with_streaming_response.create(
         model="tts-1", voice="me", input=words, response_format="wav", speed=0.25
     ) as answer:
-        await anext(aiter(answer.iter_bytes(4096)))
-    assert 0 < await spent(voiced, at_least=1) < len(words)
+        await anext(aiter(answer.iter_bytes(LEFT_AFTER_BYTES)))
+    heard_seconds = LEFT_AFTER_BYTES / 2 / PCM_RATE
+    least = int(heard_seconds * SLOWEST_CHARACTERS_PER_SECOND)
+    assert least <= await spent(voiced, at_least=least) < len(words)
 
 
 async def test_words_in_any_script_and_fields_nobody_knows(

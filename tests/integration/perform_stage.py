@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1 import voice_service_pb2_grpc as voice_grpc
 from services.kernel.client import Channels
 from services.kernel.edge import api_error
+from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
 from services.perform.__main__ import open_service
 
@@ -31,6 +33,16 @@ TEXT = "Woke up early and the house was quiet, and for some reason seven of hear
 PIECES = [bytes([number]) * 30_000 for number in range(1, 5)]
 AUDIO = b"".join(PIECES)
 LIMIT = 4000
+
+
+class Refused(ServiceError):
+    """Any refusal of a peer."""
+
+    kind, reason = Kind.UNPAID, "CREDITS_EXHAUSTED"
+
+
+class Broken(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_BUSY"
 
 
 class Peers(
@@ -146,6 +158,19 @@ class Stage:
         answer: pb.PerformResponse = await self.stub.Perform(order(), **self.by(user_id, **headers))
         return answer
 
+    async def performance(self, performance_id: str, user_id: str = "") -> pb.GetPerformanceResponse:
+        request = pb.GetPerformanceRequest(performance_id=performance_id)
+        found: pb.GetPerformanceResponse = await self.stub.GetPerformance(request, **self.by(user_id))
+        return found
+
+    async def ended(self, performance_id: str) -> pb.GetPerformanceResponse:
+        async with asyncio.timeout(10):
+            while True:
+                found = await self.performance(performance_id)
+                if found.state not in {"pending", "running"}:
+                    return found
+                await asyncio.sleep(0.01)
+
     async def recordings(self, **asked: Any) -> pb.ListRecordingsResponse:
         request = pb.ListRecordingsRequest(**asked)
         page: pb.ListRecordingsResponse = await self.stub.ListRecordings(request, **self.by())
@@ -160,6 +185,19 @@ def stream_order(**changes: Any) -> pb.StreamPerformRequest:
     return pb.StreamPerformRequest(**{"routine_type": "cards", "value": "seven of hearts", **changes})
 
 
+async def heard(call: Any) -> bytes:
+    return b"".join([message.body.data async for message in call])
+
+
+async def outcome(call: Any) -> str:
+    """The text of the memo, or the reason why there is none."""
+    try:
+        return str((await call).text)
+    except grpc.aio.AioRpcError as failure:
+        error, _ = api_error(failure)
+        return error.error if error else failure.code().name
+
+
 async def refusal(call: Any) -> tuple[int, str]:
     """The HTTP status and the code of a call that must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as failure:
@@ -167,6 +205,14 @@ async def refusal(call: Any) -> tuple[int, str]:
     error, _ = api_error(failure.value)
     assert error is not None, failure.value
     return error.http_status, error.error
+
+
+async def told(call: Any) -> str:
+    """The performance-id that came with a failure."""
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call
+    metadata: dict[str, Any] = dict(failure.value.trailing_metadata() or ())
+    return str(metadata["performance-id"])
 
 
 @asynccontextmanager
@@ -209,3 +255,32 @@ async def performing() -> AsyncIterator[grpc.aio.Channel]:
     ):
         yield channel
     await channels.close()
+
+
+def furnish(monkeypatch: pytest.MonkeyPatch, mongo_url: str, tmp_path: Path, **settings: object) -> None:
+    """The environment of a perform service with a database and files of its own."""
+    monkeypatch.setenv("PERFORM_MONGO_URL", mongo_url)
+    monkeypatch.setenv("PERFORM_MONGO_DATABASE", f"perform-{uuid4().hex}")
+    monkeypatch.setenv("PERFORM_BLOB_URL", (tmp_path / "blobs").as_uri())
+    monkeypatch.setenv("PERFORM_SWEEP_INTERVAL_SECONDS", "0.05")
+    for name, value in settings.items():
+        monkeypatch.setenv(f"PERFORM_{name.upper()}", str(value))
+
+
+def find_peers(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    for peer in ("AUTH", "VOICE", "CONTENT", "SYNTHESIS"):
+        monkeypatch.setenv(f"PERFORM_{peer}_ADDRESS", address)
+
+
+@asynccontextmanager
+async def staged(monkeypatch: pytest.MonkeyPatch, peers: Peers | None = None) -> AsyncIterator[Stage]:
+    """Peers and the service, in an environment that is furnished."""
+    peers = peers or Peers()
+    async with played(peers) as address:
+        find_peers(monkeypatch, address)
+        async with performing() as channel:
+            yield Stage(channel, peers)
+
+
+def blobs(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "blobs").rglob("*.mp3"))

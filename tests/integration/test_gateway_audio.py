@@ -52,6 +52,24 @@ async def test_every_audio_route_answers_the_audio_itself(http: httpx.AsyncClien
     assert answer.content == MP3
 
 
+@pytest.mark.parametrize("path", ["/v1/recordings/r-1/audio", "/api/audio/memo.mp3", "/v1/ambient/fan"])
+async def test_head_tells_how_long_the_audio_is(client: httpx.AsyncClient, path: str) -> None:
+    for _ in range(2):
+        told = await client.head(path, headers=bearer())
+        assert (told.status_code, told.headers["content-type"], told.content) == (200, "audio/mpeg", b"")
+        assert told.headers["content-length"] == str(len(MP3))
+        # On the same connection: not a byte was left over.
+        assert (await client.get(path, headers=bearer())).content == MP3
+
+
+@pytest.mark.parametrize("path", ["/v1/recordings/r-1/audio", "/v1/nowhere", "/v1/perform"])
+async def test_head_is_refused_like_get(client: httpx.AsyncClient, path: str) -> None:
+    refused, told = await client.get(path), await client.head(path)
+    assert refused.status_code >= 400
+    assert (told.status_code, told.content) == (refused.status_code, b"")
+    assert (await client.get(path)).status_code == refused.status_code
+
+
 @pytest.mark.parametrize("path", ["/v1/recordings/r-1/audio", "/api/audio/memo.mp3"])
 async def test_a_part_of_a_recording_is_partial_content(http: httpx.AsyncClient, path: str) -> None:
     answer = await http.get(path, headers={**bearer(), "range": "bytes=0-99"})

@@ -44,10 +44,37 @@ class Speakers(Peers):
         super().__init__()
         self.thought = asyncio.Event()
         self.thought.set()
+        self.endless = False
+        self.sent = 0
+
+    async def _speak_on_and_on(self) -> AsyncIterator[Any]:
+        try:
+            while True:
+                yield synthesis.SynthesizeResponse(audio=bytes(64_000))
+                self.sent += 1
+                await self._note("sent")
+        finally:
+            await self._note("speech cancelled")
+
+    async def until_nobody_listens(self) -> None:
+        """Nothing more is taken from the speaker."""
+        while await self._goes_on(self.sent):
+            pass
+
+    async def _goes_on(self, before: int) -> bool:
+        try:
+            async with asyncio.timeout(0.3):
+                await self.until(lambda: self.sent > before)
+        except TimeoutError:
+            return False
+        return True
 
     async def Synthesize(self, request: synthesis.SynthesizeRequest, context: Any) -> AsyncIterator[Any]:
         await self._note("think")
         await self.thought.wait()
+        if self.endless:
+            async for message in self._speak_on_and_on():
+                yield message
         async for message in super().Synthesize(request, context):
             yield message
 
@@ -250,6 +277,21 @@ async def test_a_listener_who_leaves_before_the_first_audio_pays_nothing(
     assert not speakers.charged
     speakers.thought.set()
     assert await heard(speech(stage, idempotency_key="left")) == AUDIO
+
+
+async def test_a_listener_who_does_not_read_is_not_spoken_to_and_may_leave_all_the_same(
+    stage: Stage, speakers: Speakers
+) -> None:
+    speakers.endless = True
+    call = speech(stage)
+    await call.read()
+    await speakers.until_nobody_listens()
+    left = perf_counter()
+    call.cancel()
+    await speakers.until(lambda: "speech cancelled" in speakers.calls)
+    assert perf_counter() - left < 0.1
+    await ended(stage)
+    assert len(speakers.charged) == 1
 
 
 async def test_a_charge_that_could_not_be_made_is_made_later(stage: Stage) -> None:

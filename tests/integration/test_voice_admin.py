@@ -42,11 +42,11 @@ async def pool(opened: PoolStage) -> AsyncIterator[Any]:
 @pytest.fixture(autouse=True)
 async def stage(opened: PoolStage, pool: Any) -> PoolStage:
     """As on the first day."""
-    await reconciled(pool)
     await opened.simulator.reset(slots=3, adds=20)
     await opened.documents.delete_many({})
     await opened.pools.delete_many({})
     await opened.cache.flushdb()
+    await reconciled(pool)
     return opened
 
 
@@ -108,7 +108,6 @@ async def test_the_status_tells_what_the_pool_holds_and_what_is_left(stage: Pool
 
 
 async def test_a_plan_without_a_limit_on_adds_tells_none(stage: PoolStage, pool: Any) -> None:
-    await reconciled(pool)
     await stage.pools.update_one({"_id": "elevenlabs"}, {"$set": {"most_adds": None}})
     status = await pool.GetVoicePoolStatus(pb.GetVoicePoolStatusRequest(), **OPERATOR)
     assert not status.add_budget.HasField("limit")
@@ -174,7 +173,6 @@ async def test_a_reconciliation_tells_what_it_would_do_and_does_it(stage: PoolSt
 
 
 async def test_two_reconciliations_do_not_run_at_once(stage: PoolStage, pool: Any) -> None:
-    await reconciled(pool)
     lease = {"holder": "another", "until": datetime(2100, 1, 1, tzinfo=UTC)}
     await stage.pools.update_one({"_id": "elevenlabs"}, {"$set": {"reconciling": lease}})
     call = pool.ReconcileVoicePool(pb.ReconcileVoicePoolRequest(), **ADMIN)

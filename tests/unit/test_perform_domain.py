@@ -11,14 +11,12 @@ from services.perform.domain import (
     Override,
     Preferences,
     check_date,
-    check_key,
     check_value,
     delivery,
     expected_seconds,
 )
 from services.perform.errors import (
     DateNotReal,
-    KeyNotPrintable,
     PageTokenInvalid,
     RangeNotSatisfiable,
     ValueTooLong,
@@ -87,15 +85,11 @@ def test_a_value_of_several_code_points_a_character_makes_room_for_itself() -> N
     assert Order("names", "👩‍👩‍👧", Override()).longest_text == 124
 
 
-def test_values_keys_and_dates_that_no_pattern_can_judge_are_refused() -> None:
+def test_values_and_dates_that_no_pattern_can_judge_are_refused() -> None:
     check_value("v" * 200, shipped_client=False)
     check_value("v" * 500, shipped_client=True)
     with pytest.raises(ValueTooLong):
         check_value("v" * 201, shipped_client=False)
-    check_key("a b~")
-    for key in ("", "x" * 256, "tab\t", "naïve"):
-        with pytest.raises(KeyNotPrintable):
-            check_key(key)
     check_date("2024-02-29")
     with pytest.raises(DateNotReal):
         check_date("2023-02-29")

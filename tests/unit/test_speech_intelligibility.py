@@ -1,15 +1,13 @@
 """Listen to the engine: are the words understood, and is the voice nearer to the sample's?"""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import soxr
-from moonshine_voice import ModelArch, Transcriber, get_model_path
 
+from bench.listening import Listener, listening, word_error_rate
 from services.synthesis.engines.local.reading import phonemes_of
 from services.synthesis.engines.local.speaker import likeness
 from services.synthesis.engines.local.spectrum import SAMPLE_RATE, Floats
@@ -47,9 +45,10 @@ def profile(box: VoiceBox, reading: Floats) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def listener() -> Iterator[Transcriber]:
-    with Transcriber(model_path=str(get_model_path("tiny-en")), model_arch=ModelArch.TINY) as transcriber:
-        yield transcriber
+def listener() -> Iterator[Listener]:
+    with listening() as recogniser:
+        assert recogniser
+        yield recogniser
 
 
 def spoken(box: VoiceBox, profile: bytes, text: str) -> Floats:
@@ -57,26 +56,12 @@ def spoken(box: VoiceBox, profile: bytes, text: str) -> Floats:
     return np.asarray(np.frombuffer(pcm, "<i2") / 32768, dtype=np.float32)
 
 
-def word_errors(said: str, heard: str) -> float:
-    wanted, got = (re.findall(r"[a-z']+", text.lower()) for text in (said, heard))
-    distances = list(range(len(got) + 1))
-    for row, word in enumerate(wanted, start=1):
-        diagonal, distances[0] = distances[0], row
-        for column, other in enumerate(got, start=1):
-            best = min(distances[column] + 1, distances[column - 1] + 1, diagonal + (word != other))
-            diagonal, distances[column] = distances[column], best
-    return distances[-1] / len(wanted)
-
-
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_a_machine_understands_the_words(
-    box: VoiceBox, profile: bytes, listener: Transcriber, sentence: str
+    box: VoiceBox, profile: bytes, listener: Listener, sentence: str
 ) -> None:
-    audio = soxr.resample(spoken(box, profile, sentence), SAMPLE_RATE, 16_000)
-    heard = " ".join(
-        line.text for line in listener.transcribe_without_streaming(audio.tolist(), 16_000).lines
-    )
-    assert word_errors(sentence, heard) <= 0.25, heard
+    heard = listener.heard(spoken(box, profile, sentence))
+    assert word_error_rate(sentence, heard) <= 0.25, heard
 
 
 def test_the_voice_is_nearer_to_the_sample_than_the_models_own(

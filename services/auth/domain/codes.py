@@ -17,7 +17,7 @@ class CodeState(StrEnum):
 
 class CodeUse(StrEnum):
     REGISTRATION = "registration"
-    PASSWORD_RESET = "password_reset"  # noqa: S105 - what a code was good for
+    PASSWORD_RESET = "password_reset"  # noqa: S105 - what a code was good for  # pragma: allowlist secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Database:
     audit_traces: AuditTraces
     aging: MongoAging
     migrations: Migrations
+    # For MongoReplays, which needs a key that only the service has.
+    answers: Collection
     # Raises when the database does not answer.
     ping: Callable[[], Awaitable[object]]
 
@@ -86,6 +88,7 @@ async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Da
                 credit_entries=collection("credit_entries"),
             ),
             Migrations(collection("users"), collection("schema_migrations")),
+            collection("answers"),
             partial(client.admin.command, "ping"),
         )
         await database.users.prepare()

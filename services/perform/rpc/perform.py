@@ -13,13 +13,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
 from services.kernel.caller import UserNotFound, caller
+from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
-from services.perform.domain import Order, Override, Recording, check_date, check_value
+from services.perform.domain import Order, Override, Performance, Recording, check_date, check_value
 from services.perform.erasing import Erasing
+from services.perform.filing import wanted
 from services.perform.performing import Heading, Performed, Performing
 from services.perform.readiness import Readiness
 from services.perform.recordings import Archive, Audio, Shown
-from services.perform.rpc.asking import idempotency_key, join_seconds
+from services.perform.rpc.asking import join_seconds
 
 _MPEG = "audio/mpeg"
 
@@ -55,10 +57,16 @@ class PerformServicer(PerformServiceServicer):
                     continue
                 yield pb.StreamPerformResponse(body=httpbody_pb2.HttpBody(content_type=_MPEG, data=part))
 
+    async def GetPerformance(
+        self, request: pb.GetPerformanceRequest, context: Any
+    ) -> pb.GetPerformanceResponse:
+        return _performance(await self._performing.find(caller().user_id, request.performance_id))
+
     async def ListRecordings(
         self, request: pb.ListRecordingsRequest, context: Any
     ) -> pb.ListRecordingsResponse:
-        page, following = await self._archive.page(caller().user_id, request.page_token, request.page_size)
+        asked = wanted(request.recorded_from, request.recorded_to, request.state, request.page_token)
+        page, following = await self._archive.page(caller().user_id, asked, request.page_size)
         return pb.ListRecordingsResponse(
             recordings=[_shown(pb.Recording, each) for each in page], next_page_token=following
         )
@@ -157,6 +165,22 @@ def _performed(routine_type: str, done: Performed) -> pb.PerformResponse:
         chars_used_effective=done.charge.credits,
         recording_id=str(kept.recording_id),
     )
+
+
+def _performance(found: Performance) -> pb.GetPerformanceResponse:
+    told = pb.GetPerformanceResponse(
+        id=str(found.performance_id),
+        state=found.state,
+        recording_id=str(found.performance_id) if found.has_recording else "",
+        created_at=_stamp(found.created_at),
+        charge=found.charge.credits if found.charge else 0,
+    )
+    if found.failure is not None:
+        told.reason, told.message = found.failure.reason, found.failure.message
+        told.action = found.failure.action
+    if found.ended_at is not None:
+        told.ended_at.CopyFrom(_stamp(found.ended_at))
+    return told
 
 
 def _headers(heading: Heading) -> tuple[tuple[str, str], ...]:

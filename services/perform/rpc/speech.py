@@ -13,10 +13,11 @@ from google.protobuf import struct_pb2
 from newvisions.perform.v1 import speech_service_pb2 as pb
 from newvisions.perform.v1.speech_service_pb2_grpc import SpeechServiceServicer
 from services.kernel.caller import caller
+from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Charge, Order, Override
 from services.perform.performing import Performing
-from services.perform.rpc.asking import idempotency_key, join_seconds
+from services.perform.rpc.asking import join_seconds
 from services.perform.speech import CONTENT_TYPES, SpeechOrder
 from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStreaming
 

@@ -34,10 +34,14 @@ log = structlog.get_logger()
 # The labels by which a voice is known to be ours, also when nobody got its name.
 USER_LABEL: Final = "newvisions_user"
 ATTEMPT_LABEL: Final = "newvisions_attempt"
+# Two that share an account must not take each other's voices for their own.
+INSTALLATION_LABEL: Final = "newvisions_installation"
 
 _ATTEMPTS: Final = 3
 _CONNECT_SECONDS: Final = 3.0
 _IDLE_SECONDS: Final = 60.0
+# Kept and used again: making one costs up to a second.
+_CONNECTIONS: Final = 20
 # The most that the provider puts on a page; one voice is about 3 kB.
 _PAGE: Final = 100
 _MOST_PAGES: Final = 1000
@@ -64,9 +68,14 @@ class ElevenLabsProvider:
     voice_source = "provider_voice_id"
     pooled = True
 
-    def __init__(self, http: httpx.AsyncClient, seconds: float, clone_seconds: float) -> None:
-        """The client knows where the provider is and has our key in its headers."""
+    def __init__(
+        self, http: httpx.AsyncClient, seconds: float, clone_seconds: float, installation: str = ""
+    ) -> None:
+        """The client knows where the provider is and has our key in its headers. Voices that another
+        `installation` made there are not ours.
+        """
         self._http = http
+        self._installation = installation
         self._seconds = seconds
         self._clone_seconds = clone_seconds
 
@@ -76,7 +85,7 @@ class ElevenLabsProvider:
         """
         fields = {
             "name": f"newvisions {attempt_id}",
-            "labels": json.dumps({USER_LABEL: user_id, ATTEMPT_LABEL: attempt_id}),
+            "labels": json.dumps(self._labels(user_id, attempt_id)),
         }
         files = {"files": ("sample.mp3", sample.mp3, "audio/mpeg")}
         try:
@@ -85,6 +94,10 @@ class ElevenLabsProvider:
         except AnswerLost as lost:
             log.warning("voice_clone_outcome_lost", attempt_id=attempt_id, cause=str(lost))
             raise CloneOutcomeUnknown("It is not known whether the voice was made.") from lost
+
+    def _labels(self, user_id: str, attempt_id: str) -> dict[str, str]:
+        own = {INSTALLATION_LABEL: self._installation} if self._installation else {}
+        return {USER_LABEL: user_id, ATTEMPT_LABEL: attempt_id, **own}
 
     async def discard(self, engine_voice_id: str) -> None:
         """Raises DiscardOutcomeUnknown when the voice may still be there or may yet disappear."""
@@ -126,7 +139,8 @@ class ElevenLabsProvider:
         for _ in range(_MOST_PAGES):
             page = await self._read("/v2/voices", asked)
             try:
-                voices += [_held(voice) for voice in page["voices"] if voice["category"] == "cloned"]
+                found = [voice for voice in page["voices"] if voice["category"] == "cloned"]
+                voices += [_held(voice, self._installation) for voice in found]
                 if not page["has_more"]:
                     return voices
                 asked["next_page_token"] = _string(page, "next_page_token")
@@ -168,21 +182,21 @@ class ElevenLabsProvider:
 
 @asynccontextmanager
 async def open_elevenlabs(
-    base_url: str, key_file: Path, *, connections: int = 20, seconds: float = 5, clone_seconds: float = 12
+    base_url: str, key_file: Path, *, seconds: float = 5, clone_seconds: float = 12, installation: str = ""
 ) -> AsyncIterator[ElevenLabsProvider]:
-    """`connections` are kept and used again: making one costs up to a second."""
+    """Raises ValueError when the file holds no key."""
     async with httpx.AsyncClient(
         base_url=base_url,
         headers={"xi-api-key": read_secret(key_file)},
         http2=True,
         timeout=httpx.Timeout(max(seconds, clone_seconds), connect=_CONNECT_SECONDS),
         limits=httpx.Limits(
-            max_connections=connections,
-            max_keepalive_connections=connections,
+            max_connections=_CONNECTIONS,
+            max_keepalive_connections=_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
         ),
     ) as http:
-        yield ElevenLabsProvider(http, seconds, clone_seconds)
+        yield ElevenLabsProvider(http, seconds, clone_seconds, installation)
 
 
 def _attempts() -> Any:
@@ -246,8 +260,10 @@ def _string(answer: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _held(voice: Mapping[str, Any]) -> HeldVoice:
+def _held(voice: Mapping[str, Any], installation: str) -> HeldVoice:
     labels = voice.get("labels") or {}
+    if labels.get(INSTALLATION_LABEL, "") != installation:
+        labels = {}
     made = voice.get("created_at_unix")
     return HeldVoice(
         _string(voice, "voice_id"),

@@ -35,20 +35,31 @@ async def _all(options: argparse.Namespace) -> int:
 
 
 async def _one_after_another(seeds: Iterator[int], out: Path, failed: list[int]) -> None:
-    with tempfile.TemporaryDirectory(prefix="newvisions-chaos-", ignore_cleanup_errors=True) as folder:
-        async with site.opened(Path(folder)) as opened:
-            for seed in seeds:
-                began = perf_counter()
-                try:
-                    figures = await play(opened, seed, out)
-                    _say(f"seed {seed}: held, {perf_counter() - began:.1f} s, {figures}")
-                except Broken as broken:
-                    failed.append(seed)
-                    _say(f"BROKEN {broken}")
-                except Exception:
-                    # Of the run itself: the next seeds are still worth running.
-                    failed.append(seed)
-                    _say(f"seed {seed} could not be run\n{traceback.format_exc()}")
+    more = True
+    while more:
+        with tempfile.TemporaryDirectory(prefix="newvisions-chaos-", ignore_cleanup_errors=True) as folder:
+            async with site.opened(Path(folder)) as opened:
+                more = await _until_something_else_breaks(opened, seeds, out, failed)
+
+
+async def _until_something_else_breaks(
+    opened: site.Site, seeds: Iterator[int], out: Path, failed: list[int]
+) -> bool:
+    """Whether there may be more seeds, for another site: this one could not play its last."""
+    for seed in seeds:
+        began = perf_counter()
+        try:
+            figures = await play(opened, seed, out)
+            _say(f"seed {seed}: held, {perf_counter() - began:.1f} s, {figures}")
+        except Broken as broken:
+            failed.append(seed)
+            _say(f"BROKEN {broken}")
+        except Exception as error:
+            failed.append(seed)
+            where = traceback.extract_tb(error.__traceback__)
+            _say(f"seed {seed} could not be run: {error!r} at {where[-1]} {[each.lineno for each in where]}")
+            return True
+    return False
 
 
 def _say(line: str) -> None:

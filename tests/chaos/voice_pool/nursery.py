@@ -46,10 +46,12 @@ async def opened() -> AsyncIterator[Nursery]:
         stdin=PIPE,
         stdout=PIPE,
     )
+    assert child.stdin is not None
     try:
         yield Nursery(child)
     finally:
-        await child.communicate()
+        child.stdin.close()
+        await child.wait()
 
 
 def main() -> None:
@@ -88,8 +90,10 @@ def _become(order: dict[str, Any]) -> None:
 
         serve(["voice", "synthesis"])
         code = 0
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        # Without the word by which a crash in the middle of its work is known.
+        told = traceback.format_exception(error, chain=False)[1:]
+        sys.stderr.writelines(["ended at its start:\n", *told])
     sys.stderr.flush()
     os._exit(code)
 

@@ -26,9 +26,8 @@ async def clone(provider: Provider, user_id: str = "u1", attempt_id: str = "a1")
 
 
 def settings(url: str, key_file: Path, **changes: Any) -> ElevenLabsSettings:
-    return ElevenLabsSettings(
-        base_url=HttpUrl(url), api_key_file=key_file, **{"patience_seconds": 60, **changes}
-    )
+    patient = {"patience_seconds": 60, **changes}
+    return ElevenLabsSettings(base_url=HttpUrl(url), api_key_file=key_file, **patient)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """What we ask of ElevenLabs for clones."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ from services.voice.ports import (
     ProviderUnavailable,
     ProviderVoiceMissing,
 )
-from services.voice.providers.elevenlabs import ElevenLabsProvider
+from services.voice.providers.elevenlabs import ElevenLabsProvider, open_elevenlabs
 from tests.contract.elevenlabs import SAMPLE, clone
 
 
@@ -95,3 +96,15 @@ async def test_what_a_clone_is_of_is_told(provider: ElevenLabsProvider) -> None:
     assert (cloning.name, cloning.engine) == ("elevenlabs", ElevenLabsEngine.name)
     assert (cloning.voice_source, cloning.pooled) == ("provider_voice_id", True)
     assert (await places.allowance()).places_taken == 0
+
+
+async def test_voices_of_another_installation_are_foreign(server: Simulator, key_file: Path) -> None:
+    async with (
+        open_elevenlabs(server.url, key_file, installation="ours") as provider,
+        open_elevenlabs(server.url, key_file, installation="theirs") as neighbour,
+    ):
+        made = await clone(provider, "ada", "a1")
+        await clone(neighbour, "bea", "b1")
+        held = {voice.user_id: voice.engine_voice_id for voice in await provider.held()}
+    assert held.keys() == {"ada", ""}
+    assert held["ada"] == made

