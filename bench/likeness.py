@@ -8,7 +8,7 @@ against the other half. One JSON line for each voice and language, then the mean
     other_speakers   the learnt halves of the other people
     default_style    the model's own voice for the language and the sex
     nearest_style    the nearest of its 54 voices, at the speaker's pitch (similarity 0)
-    engine           what the product says (similarity 0.75)
+    engine           what the product says, at the usual similarity unless another is asked for
 
 E2 is the encoder with which the engine chooses the style, so it is a lenient judge. E1 has no part in the
 engine; it judges where it is installed: `pip install --no-deps resemblyzer`.
@@ -90,6 +90,7 @@ class Court:
     judges: list[Judge]
     listener: Listener | None
     notes: int
+    similarity: float = USUAL_SIMILARITY
     own: dict[tuple[str, str], Floats] = field(default_factory=dict)
 
     def try_voice(self, speaker: Speaker, language: str) -> Figures:
@@ -128,7 +129,7 @@ class Court:
 
     def _timed_engine(self, figures: Figures, profile: bytes, note: str, language: str) -> Floats:
         began, used = perf_counter(), process_time()
-        speech = engine(self.box, profile, note, language, USUAL_SIMILARITY)
+        speech = engine(self.box, profile, note, language, self.similarity)
         audio_seconds = len(speech) / SAMPLE_RATE
         figures.add("real_time_factor", (perf_counter() - began) / audio_seconds)
         figures.add("cpu_seconds_per_audio_second", (process_time() - used) / audio_seconds)
@@ -208,7 +209,14 @@ def try_all(court: Court, chosen: list[Speaker], languages: list[str], *, as_tab
                 **means,
             )
         measured = summed_up(list(trials.values()))
-        report.line(bench="likeness", voices=len(trials), language=language, notes=court.notes, **measured)
+        report.line(
+            bench="likeness",
+            voices=len(trials),
+            language=language,
+            notes=court.notes,
+            similarity=court.similarity,
+            **measured,
+        )
         if as_table:
             print(f"\n{table(language, trials)}\n", flush=True)
 
@@ -220,6 +228,7 @@ def main() -> None:
     arguments.add_argument("voices", nargs="*", help=", ".join(speaker.name for speaker in SPEAKERS))
     arguments.add_argument("--languages", nargs="+", choices=list(NOTES), default=list(NOTES))
     arguments.add_argument("--notes", type=int, choices=range(1, 5), default=4)
+    arguments.add_argument("--similarity", type=float, default=USUAL_SIMILARITY)
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--table", action="store_true", help="also as Markdown")
     asked = arguments.parse_args()
@@ -230,7 +239,7 @@ def main() -> None:
     try:
         chosen = speakers(asked.voices)
         with listening() as listener:
-            court = Court(box, judges, listener, asked.notes)
+            court = Court(box, judges, listener, asked.notes, asked.similarity)
             try_all(court, chosen, asked.languages, as_table=asked.table)
     except VoicesNotFetched as refused:
         raise SystemExit(str(refused)) from refused

@@ -13,7 +13,11 @@ from dev.project import ROOT
 
 BUF = str(Path(sys.executable).with_name("buf"))
 # Locks hold hashes, tests make secrets of their own, and sounds are noise.
-_MAY_HOLD_SECRETS = (".", ":!requirements.lock", ":!tests", ":!*.mp3", ":!*.flac", ":!*.npz", ":!*.txt")
+_NO_SECRETS = (
+    *("requirements.lock", "tests", "dev/settings_*.py", "docs/settings.md"),
+    *("*.mp3", "*.flac", "*.npz", "*.txt"),
+)
+_MAY_HOLD_SECRETS = (".", *(f":!{path}" for path in _NO_SECRETS))
 TYPED = ("services", "gateway", "dev", "bench", "tests")
 
 

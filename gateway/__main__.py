@@ -24,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
     parser.add_argument("--settings", type=Path, required=True, help="a JSON file with GatewaySettings")
     parser.add_argument("--notice-seconds", type=float, default=5.0, help="not ready, but still serving")
-    parser.add_argument("--drain-seconds", type=float, default=175.0, help="the longest request, and a little")
+    parser.add_argument("--drain-seconds", type=float, default=175.0, help="above the longest request")
     parser.add_argument("--concurrency", type=int, default=2, help="worker threads; one for each core")
     given = parser.parse_args()
     settings = load_settings(given.settings)

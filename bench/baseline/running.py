@@ -23,7 +23,7 @@ def spec(port: int, mongo_url: str, folder: Path, provider_url: str, more: Mappi
             "BASELINE_ELEVENLABS_KEY": "a key of the account's owner",
             "BASELINE_GEMINI_URL": provider_url,
             "BASELINE_GEMINI_KEY": "a key of the account's owner",
-            "BASELINE_TOKEN_SECRET": "a secret of no more than one run",
+            "BASELINE_TOKEN_SECRET": "a secret of no more than one run",  # pragma: allowlist secret
             **more,
         },
         ready=lambda: _answers(port),

@@ -1,7 +1,7 @@
 """Makes a backup: documents first, then blobs, the manifest last."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,8 +13,6 @@ from bson import json_util
 from dev.backup.manifest import FORMAT, Collection, Manifest, digest, digest_of, key_digests
 from dev.backup.stores import AS_THEY_ARE, Stores, open_blobs
 from dev.project import ROOT
-
-_LISTED_AT_ONCE = 500
 
 
 class FolderNotEmpty(Exception):
@@ -85,22 +83,29 @@ async def _copy_blobs(manifest: Manifest, service: str, store: Any, folder: Path
     (folder / "blobs" / service).mkdir(parents=True, exist_ok=True)
     copies: Any = open_blobs((folder / "blobs" / service).resolve().as_uri())
     manifest.blobs[service] = 0
-    async for name in names_in(store):
+    for name in await names_in(store):
         try:
-            found = await obstore.get_async(store, name)
-            content = bytes(await found.bytes_async())
+            content = await content_of(store, name)
         except FileNotFoundError:
             # Deleted since it was listed.
             continue
-        await obstore.put_async(copies, name, content)
+        await asyncio.to_thread(obstore.put, copies, name, content)
         manifest.blobs[service] += 1
         manifest.files[f"blobs/{service}/{name}"] = digest(content)
 
 
-async def names_in(store: Any) -> AsyncIterator[str]:
-    async for found in obstore.list(store, chunk_size=_LISTED_AT_ONCE):
-        for each in found:
-            yield str(each["path"])
+async def names_in(store: Any) -> list[str]:
+    """In threads of ours, here and below: the store's own abort a process that ends while they report."""
+
+    def listed() -> list[str]:
+        return [str(each["path"]) for found in obstore.list(store) for each in found]
+
+    return await asyncio.to_thread(listed)
+
+
+async def content_of(store: Any, name: str) -> bytes:
+    """Raises FileNotFoundError."""
+    return await asyncio.to_thread(lambda: bytes(obstore.get(store, name).bytes()))
 
 
 def _copy_key(manifest: Manifest, service: str, file: Path, folder: Path) -> None:

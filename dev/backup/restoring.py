@@ -1,7 +1,8 @@
 """Brings a backup back: everything is looked at before anything is changed, and counted at the end."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import obstore
 from bson import decode_file_iter, json_util
 from bson.raw_bson import RawBSONDocument
 
-from dev.backup.making import names_in
+from dev.backup.making import content_of, names_in
 from dev.backup.manifest import Collection, Manifest, digest, digest_of, key_digests
 from dev.backup.stores import AS_THEY_ARE, Stores, open_blobs
 
@@ -54,7 +55,7 @@ async def _verify(manifest: Manifest, folder: Path) -> None:
     for name, expected in manifest.files.items():
         try:
             service, blob = _blob(name)
-            found = digest(await _content(copies[service], blob)) if blob else digest_of(folder / name)
+            found = digest(await content_of(copies[service], blob)) if blob else digest_of(folder / name)
         except OSError as error:
             raise BackupDamaged(f"{name} cannot be read") from error
         if found != expected:
@@ -72,11 +73,6 @@ def _copies(folder: Path, service: str) -> str:
     return (folder / "blobs" / service).resolve().as_uri()
 
 
-async def _content(store: Any, name: str) -> bytes:
-    found = await obstore.get_async(store, name)
-    return bytes(await found.bytes_async())
-
-
 async def _must_be_empty(stores: Stores) -> None:
     """Collections without a document do not count: services make them when they start."""
     for service, database in stores.databases.items():
@@ -84,7 +80,7 @@ async def _must_be_empty(stores: Stores) -> None:
             if await database[name].find_one({}, {"_id": 1}) is not None:
                 raise TargetNotEmpty(f"the database of {service} has documents in {name}")
     for service, store in stores.blobs.items():
-        async for name in names_in(store):
+        for name in await names_in(store):
             raise TargetNotEmpty(f"the blob store of {service} has {name}")
 
 
@@ -123,8 +119,8 @@ async def _clear(stores: Stores) -> None:
             if not name.startswith("system."):
                 await database.drop_collection(name)
     for store in stores.blobs.values():
-        for name in [name async for name in names_in(store)]:
-            await obstore.delete_async(store, name)
+        for name in await names_in(store):
+            await asyncio.to_thread(obstore.delete, store, name)
 
 
 async def _restore_collection(kept: Collection, database: Any, folder: Path) -> None:
@@ -156,12 +152,6 @@ def _batches(documents: Iterator[RawBSONDocument]) -> Iterator[list[RawBSONDocum
 
 async def _restore_blobs(manifest: Manifest, service: str, store: Any, folder: Path) -> None:
     copies = open_blobs(_copies(folder, service))
-    async for name in _blobs_of(manifest, service):
-        await obstore.put_async(store, name, await _content(copies, name))
-
-
-async def _blobs_of(manifest: Manifest, service: str) -> AsyncIterator[str]:
-    for file in manifest.files:
-        of, blob = _blob(file)
+    for of, name in map(_blob, manifest.files):
         if of == service:
-            yield blob
+            await asyncio.to_thread(obstore.put, store, name, await content_of(copies, name))

@@ -6,6 +6,7 @@ from typing import Final
 EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "auth": {
         "activation_codes": frozenset({"batch", "newest_first", "used_by"}),
+        "answers": frozenset({"expires"}),
         "api_keys": frozenset({"digest", "ended", "place"}),
         "audit_log": frozenset({"actor", "newest_first", "oldest_first", "subject"}),
         "credit_entries": frozenset({"oldest_first", "statement"}),

@@ -1,5 +1,6 @@
 """Recordings' audio in files, S3, GCS or Azure, chosen by URL."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,7 +24,10 @@ _LISTED_AT_ONCE = 500
 
 
 class StoredBlobs:
-    """Writes are whole or nothing: files are renamed into place, object stores do it by themselves."""
+    """Writes are whole or nothing: files are renamed into place, object stores do it by themselves.
+
+    The library's own asynchronous calls leave threads behind that may abort the process when it ends.
+    """
 
     def __init__(self, url: str) -> None:
         # An empty folder would still name the user whose audio it held.
@@ -32,34 +36,39 @@ class StoredBlobs:
 
     async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
         with _reachable():
-            await obstore.put_async(self._store, _path(user_id, recording_id), audio)
+            await asyncio.to_thread(obstore.put, self._store, _path(user_id, recording_id), audio)
 
     async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
         path = _path(user_id, recording_id)
         with _reachable():
             if part is not None:
-                return bytes(await obstore.get_range_async(self._store, path, start=part.start, end=part.end))
-            found = await obstore.get_async(self._store, path)
-            return bytes(await found.bytes_async())
+                bounds = {"start": part.start, "end": part.end}
+                return bytes(await asyncio.to_thread(obstore.get_range, self._store, path, **bounds))
+            return await asyncio.to_thread(self._whole, path)
+
+    def _whole(self, path: str) -> bytes:
+        return bytes(obstore.get(self._store, path).bytes())
 
     async def delete(self, user_id: str, recording_id: UUID) -> None:
         try:
             with _reachable():
-                await obstore.delete_async(self._store, _path(user_id, recording_id))
+                await asyncio.to_thread(obstore.delete, self._store, _path(user_id, recording_id))
         except RecordingNotFound:
             log.debug("blob_absent", recording_id=str(recording_id))
 
     async def delete_all(self, user_id: str) -> int:
         deleted = 0
         with _reachable():
-            async for found in obstore.list(self._store, prefix=_folder(user_id), chunk_size=_LISTED_AT_ONCE):
-                await obstore.delete_async(self._store, [each["path"] for each in found])
+            listing = obstore.list(self._store, prefix=_folder(user_id), chunk_size=_LISTED_AT_ONCE)
+            while found := await asyncio.to_thread(next, listing, None):
+                await asyncio.to_thread(obstore.delete, self._store, [each["path"] for each in found])
                 deleted += len(found)
         return deleted
 
     async def older_than(self, moment: datetime) -> AsyncGenerator[Sequence[StoredAudio], None]:
         with _reachable():
-            async for found in obstore.list(self._store, prefix=_ALL, chunk_size=_LISTED_AT_ONCE):
+            listing = obstore.list(self._store, prefix=_ALL, chunk_size=_LISTED_AT_ONCE)
+            while found := await asyncio.to_thread(next, listing, None):
                 old = [_stored(each["path"]) for each in found if each["last_modified"] < moment]
                 yield [each for each in old if each is not None]
 
@@ -67,7 +76,7 @@ class StoredBlobs:
         for each in audio:
             try:
                 with _reachable():
-                    await obstore.delete_async(self._store, each.path)
+                    await asyncio.to_thread(obstore.delete, self._store, each.path)
             except RecordingNotFound:
                 log.debug("blob_absent", recording_id=str(each.recording_id))
 

@@ -1,5 +1,6 @@
 """Samples and profiles in a blob store, encrypted: what is stored is of no use without the key file."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -67,6 +68,8 @@ def open_store(url: str) -> Any:
 
 
 class SealedBlobs:
+    """The library's own asynchronous calls leave threads behind that may abort the process when it ends."""
+
     def __init__(self, store: Any, keys: Keys) -> None:
         self._store = store
         self._keys = keys
@@ -78,14 +81,13 @@ class SealedBlobs:
 
     async def put(self, name: str, content: bytes) -> SealedBlob:
         with _reached():
-            await obstore.put_async(self._store, name, self._keys.seal(content, name))
+            await asyncio.to_thread(obstore.put, self._store, name, self._keys.seal(content, name))
         return SealedBlob(name, self._keys.sealing_id)
 
     async def get(self, blob: SealedBlob) -> bytes:
         with _reached():
             try:
-                found = await obstore.get_async(self._store, blob.name)
-                sealed = bytes(await found.bytes_async())
+                sealed = await asyncio.to_thread(self._sealed, blob.name)
             except FileNotFoundError as error:
                 raise BlobMissing(blob.name) from error
         try:
@@ -95,10 +97,13 @@ class SealedBlobs:
             log.error("voice_blob_sealed", blob=blob.name, key_id=blob.key_id, cause=type(error).__name__)
             raise BlobSealed("The voice cannot be read right now.") from error
 
+    def _sealed(self, name: str) -> bytes:
+        return bytes(obstore.get(self._store, name).bytes())
+
     async def delete(self, name: str) -> None:
         with _reached():
             try:
-                await obstore.delete_async(self._store, name)
+                await asyncio.to_thread(obstore.delete, self._store, name)
             except FileNotFoundError:
                 log.debug("voice_blob_absent", blob=name)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from moonshine_voice import ModelArch, Transcriber, get_model_path
 
+from bench.listening import word_error_rate
 from dev.project import PYTHONPATH, python
-from tests.unit.test_speech_intelligibility import word_errors
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ async def test_the_demo_speaks_two_languages_intelligibly_in_the_sample_s_voice(
     assert (out / "memos.png").read_bytes()[:4] == b"\x89PNG"
     for name in ("memo-en.mp3", "memo-en-fan.mp3"):
         heard = heard_in(out / name)
-        assert word_errors(memos[name]["text"], heard) <= 0.3, (memos[name]["text"], heard)
+        assert word_error_rate(memos[name]["text"], heard) <= 0.3, (memos[name]["text"], heard)
 
 
 async def test_a_demo_that_cannot_work_says_why_and_where_the_logs_are(tmp_path: Path) -> None:

@@ -29,7 +29,11 @@ def test_a_secret_may_come_from_a_file_of_its_name(secrets: Path, monkeypatch: p
     (secrets / "sound_key").write_text("long enough\n")
     monkeypatch.setenv("SOUND_STORE_URL", "store://here")
     found = read(Sound)
-    assert (found.store_url, found.key.get_secret_value(), found.loudness) == ("store://here", "long enough", 3)
+    assert (found.store_url, found.key.get_secret_value(), found.loudness) == (
+        "store://here",
+        "long enough",
+        3,
+    )
 
 
 def test_a_variable_wins_over_a_file(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

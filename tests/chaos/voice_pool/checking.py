@@ -180,7 +180,8 @@ def _more_than_one(there: Mapping[str, str]) -> Iterator[str]:
 def strange_profiles(seen: Observed) -> Iterator[str]:
     """One sample, one profile: of who never uploaded, every local clone sounds the same."""
     # A clone that an administrator removed is learned anew, from the MP3 that was kept.
-    other = {call.user_id for call in seen.timeline.calls if call.what in {"upload", "be_removed"}}
+    other = {call.user_id for call in seen.timeline.calls if call.what == "upload"}
+    other |= {call.facts["whom"] for call in seen.timeline.calls if call.what == "remove"}
     profiles: dict[str, set[bytes]] = {}
     for hold in seen.timeline.holds:
         if hold.profile and hold.user_id not in other:

@@ -56,6 +56,8 @@ class Timeline:
     outages: list[Outage] = field(default_factory=list)
     # Voices that somebody else removed at the provider.
     stolen: set[str] = field(default_factory=set)
+    # The clone that each user was told of last.
+    clones: dict[str, str] = field(default_factory=dict)
 
     @contextmanager
     def call(self, user_id: str, what: str, **facts: Any) -> Iterator[Call]:

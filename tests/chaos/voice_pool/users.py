@@ -44,8 +44,8 @@ _HABITS: Final = {
     "touch": 12,
     "hang_up": 6,
     "clone": 4,
-    "look": 3,
-    "be_evicted": 5,
+    "look": 6,
+    "administer": 5,
     "erase": 1,
     "leave": 1,
 }
@@ -59,7 +59,6 @@ class User:
         self.has_sample: bool | None = has_sample
         self._site = site
         self._chance = Random(f"{seed}/{user_id}")
-        self._clone_id = ""
 
     async def live(self, until: float, uploads: asyncio.Semaphore) -> None:
         await asyncio.sleep(self._chance.uniform(0, 0.4))
@@ -72,7 +71,7 @@ class User:
             await getattr(self, habit)()
             await asyncio.sleep(self._chance.uniform(0, 0.15))
 
-    async def perform(self, hold_seconds: float = 0.25) -> Hold | None:
+    async def perform(self, hold_seconds: float = 0.5) -> Hold | None:
         """Lease, speak for a while, perhaps renew, release."""
         performance = str(uuid4())
         hold = await self.lease(performance)
@@ -138,14 +137,14 @@ class User:
     async def look(self) -> None:
         async with self._calling("look") as (call, replica):
             meta = await _ok(call, replica.voice.GetVoiceMeta(pb.GetVoiceMetaRequest(), **self._me()))
-        if meta is not None:
-            self._clone_id = meta.voice_clone_id
+        if meta is not None and meta.voice_clone_id:
+            self._site.timeline.clones[self.user_id] = meta.voice_clone_id
 
     async def clone(self) -> None:
         async with self._calling("clone") as (call, replica):
             cloned = await _ok(call, replica.voice.CloneVoice(pb.CloneVoiceRequest(), **self._me()))
         if cloned is not None:
-            self._clone_id = cloned.voice_clone_id
+            self._site.timeline.clones[self.user_id] = cloned.voice_clone_id
 
     async def upload(self) -> None:
         recording = self._chance.choice(recordings())
@@ -166,18 +165,19 @@ class User:
             request = pb.EraseUserRequest(user_id=self.user_id, erasure_id=str(uuid4()))
             await _ok(call, replica.voice.EraseUser(request, timeout=SECONDS))
 
-    async def be_evicted(self) -> None:
-        """An administrator takes the place away, by the id that was seen last."""
-        await self.look()
-        if not self._clone_id:
+    async def administer(self) -> None:
+        """An administrator takes somebody's place away, whoever performs there or not."""
+        seen = self._site.timeline.clones
+        if not seen:
             return
+        user_id, clone_id = self._chance.choice(list(seen.items()))
         evict = self._chance.random() < 0.7
-        async with self._calling("be_evicted" if evict else "be_removed") as (call, replica):
+        async with self._calling("evict" if evict else "remove", whom=user_id) as (call, replica):
             if evict:
-                request: Any = pool_pb.EvictVoiceRequest(voice_id=self._clone_id)
+                request: Any = pool_pb.EvictVoiceRequest(voice_id=clone_id)
                 answer = replica.pool.EvictVoice(request, metadata=ADMIN, timeout=SECONDS)
             else:
-                request = pool_pb.DeleteVoiceCloneRequest(voice_id=self._clone_id)
+                request = pool_pb.DeleteVoiceCloneRequest(voice_id=clone_id)
                 answer = replica.pool.DeleteVoiceClone(request, metadata=ADMIN, timeout=SECONDS)
             await _ok(call, answer)
 
