@@ -18,6 +18,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any, Final
 
@@ -103,18 +104,19 @@ async def different_voices(engine: LocalEngine, count: int) -> tuple[list[Enroll
 
 async def bench(threads: list[int], streams: list[int], language: str, rounds: int) -> None:
     note = Utterance(NOTES[language], language)
-    load = os.getloadavg()[0]
     sides = [await started(number) for number in threads]
     try:
         voices, enrol_seconds = await different_voices(sides[0].engine, max(streams))
-        for count, _, side in product(sorted(streams), range(rounds), sides):
-            await side.speak(note, voices[:count])
+        for count in sorted(streams):
+            load = round(os.getloadavg()[0], 1)
+            for _, side in product(range(rounds), sides):
+                await side.speak(note, voices[:count])
+            for side in sides:
+                report.line(**what_it_took(side, count), language=language, load_average=load)
     finally:
         for side in sides:
             await side.engine.close()
     for side in sides:
-        for count, took in side.took.items():
-            report.line(**what_it_took(side, count, took), language=language, load_average=round(load, 1))
         report.line(
             bench="speech",
             figure="memory",
@@ -127,15 +129,16 @@ async def bench(threads: list[int], streams: list[int], language: str, rounds: i
         )
 
 
-def what_it_took(side: Side, streams: int, took: Took) -> dict[str, Any]:
-    factors = sorted(took.real_time_factors)
+def what_it_took(side: Side, streams: int) -> dict[str, Any]:
+    took = side.took[streams]
+    factors = took.real_time_factors
     return {
         "bench": "speech",
         "threads": side.threads,
         "streams": streams,
         "first_audio": report.percentiles(took.first_audio),
-        "real_time_factor": round(factors[len(factors) // 2], 3),
-        "real_time_factor_slowest": round(factors[-1], 3),
+        "real_time_factor": round(median(factors), 3),
+        "real_time_factor_slowest": round(max(factors), 3),
         "cpu_seconds_per_audio_second": round(took.cpu_seconds / took.audio_seconds, 3),
         "audio_seconds": round(took.audio_seconds / len(factors), 2),
     }

@@ -13,7 +13,7 @@ _BESIDE = rf"[\p{{L}}\p{{M}}\p{{N}}{MASK}]"
 _SINGLE_QUOTE = rf"(?<!{_BESIDE}){_SINGLE}|(?<=(?<!{_BESIDE}){_SINGLE}.*){_SINGLE}(?!{_BESIDE})"
 QUOTE = regex.compile(rf"[{_DOUBLE_QUOTES}]|{_SINGLE_QUOTE}")
 
-_STAGE_DIRECTION = r"[(（][^()（）]{0,60}[)）]"
+_STAGE_DIRECTION = rf"[(（][^()（）{MASK}]{{0,60}}[)）]"
 _NAMED = rf"(?:(?:[\p{{L}}\p{{M}}\p{{N}}'’-]+\s*){{1,5}}:(?=\s|$)|(?:[{UNSPACED}\p{{Hangul}} ]{{1,8}})[:：])"
 LABEL = regex.compile(rf"^\s*(?:{_STAGE_DIRECTION}|{_NAMED})\s*")
 

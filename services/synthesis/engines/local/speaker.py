@@ -23,7 +23,7 @@ _STRETCH: Final = 80
 _STRETCH_STEP: Final = 40
 # A minute in one batch would leave 250 MB of buffers behind.
 _STRETCHES_AT_ONCE: Final = 16
-# The encoder hears level too: a recording 15 dB quieter would only be 0.85 like itself.
+# The encoder hears level too: 10 dB quieter, a recording would only be 0.9 like itself.
 _LEVEL_DBFS: Final = -20.0
 # Slaney's mel scale: linear to 1 kHz, logarithmic above.
 _LINEAR_HZ_PER_MEL: Final = 200 / 3
