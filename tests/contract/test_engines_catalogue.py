@@ -14,6 +14,8 @@ from services.synthesis.engines.local import LocalEngine
 from services.synthesis.engines.tone import ToneEngine
 from tests.contract import engine_example
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,8 @@ from services.synthesis.gate import Gate, Terms
 from services.synthesis.valkey import Shared, open_gate
 from tests.contract.gate_callers import PATIENCE, Caller, queued, taken, until, waiting
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 # Short, so that what a dead process left runs out soon; long enough for a busy machine.
 LEASE = 3.0

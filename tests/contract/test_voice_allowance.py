@@ -17,6 +17,8 @@ from services.voice.mongo_slots import MongoSlots
 from services.voice.slots import Slot, SlotState
 from tests.contract.voice_pools import CYCLE, NOW, Pool, Pools, figures, pools_at, sold, wanted
 
+pytestmark = pytest.mark.slow
+
 # Long enough that the provider's count knows of every add before.
 LATER = NOW + timedelta(minutes=5)
 

@@ -26,6 +26,8 @@ from services.voice.settings import Settings
 from services.voice.slots import SlotState
 from tests.contract.voice_keeping_house import CONSENT, Rereading, sample
 
+pytestmark = pytest.mark.slow
+
 
 class Enrolment:
     async def enrol(self, engine: str, pcm: bytes, sample_rate: int) -> bytes:

@@ -55,6 +55,8 @@ from tests.contract.voice_pool_model import (
     aim,
 )
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 # Longer than anything may take that waits for nobody.

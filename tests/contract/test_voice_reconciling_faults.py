@@ -27,6 +27,8 @@ from services.voice.slots import SlotState
 from tests.contract.voice_pool_house import CONSENT, PLACES, House, Killed, Life, Mortal, Replica, sample
 from tests.contract.voice_reconciling_stage import SPEECH, UNKNOWN, Stage, open_stage
 
+pytestmark = pytest.mark.slow
+
 FAULTS = [fault for fault in Fault if fault is not Fault.REFUSAL]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from services.voice.comparing import (
 from services.voice.domain import Attempt, Clone, Consent, Leftover, Sample, SealedBlob, Voice
 from services.voice.ports import HeldVoice
 from services.voice.slots import Ledger, Slot, SlotState
+
+pytestmark = pytest.mark.slow
 
 NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
 UNKNOWN = timedelta(minutes=2)

@@ -26,6 +26,8 @@ from services.voice.reconciling import Reconciliation, reconcile_forever
 from services.voice.slots import SlotState
 from tests.contract.voice_reconciling_stage import SPEECH, UNKNOWN, Stage, nothing, open_stage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 async def server() -> AsyncIterator[Simulator]:

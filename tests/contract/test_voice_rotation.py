@@ -25,6 +25,8 @@ from services.voice.domain import (
 from services.voice.rotation import Rotated, rotate_keys
 from services.voice.usecases import Reading
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
 OLD, NEW = os.urandom(32), os.urandom(32)

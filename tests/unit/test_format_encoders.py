@@ -13,6 +13,8 @@ from services.synthesis import formats
 from services.synthesis.domain import OFFERED_RATES, Format, Medium, SampleRateNotOffered
 from tests.unit.mix_hearing import LABELS, MEDIA, heard, playing_rate
 
+pytestmark = pytest.mark.slow
+
 EVERY_MEDIUM = [Medium(name, rate) for name in Format for rate in sorted(set(OFFERED_RATES[name]))]
 # By which a decoder tells one frame from the next.
 BEGINS = {

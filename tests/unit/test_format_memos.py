@@ -26,6 +26,8 @@ from tests.unit.mix_hearing import (
     tone_dbfs,
 )
 
+pytestmark = pytest.mark.slow
+
 AMBIENCE = Ambience()
 ROOMS_SECONDS = 0.45
 

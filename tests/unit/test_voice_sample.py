@@ -22,6 +22,8 @@ from services.voice.sample.media import demuxer_of
 from services.voice.sample.speech import find_speech
 from tests import samples
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_same_sound_has_the_same_hash_in_every_lossless_format() -> None:
     wav, flac = examine(samples.speech(suffix="wav")), examine(samples.speech(suffix="flac"))

@@ -13,6 +13,8 @@ from services.voice.sample.examination import examine
 from services.voice.sample.speech import find_speech
 from tests import samples
 
+pytestmark = pytest.mark.slow
+
 SECONDS: Final = 34.0
 FRAME: Final = RATE // 50
 

@@ -17,6 +17,8 @@ from dev.services import SERVICES
 from dev.tools import promtool
 from tests.unit.k8s import ROOT, rendered
 
+pytestmark = pytest.mark.slow
+
 RUNBOOK = ROOT / "docs/runbook.md"
 CASES = ROOT / "deploy/observability/alerts_test.yaml"
 # What Prometheus itself says about what it reads.

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from tests.unit.k8s import VARIANTS, Manifest, rendered
 
+pytestmark = pytest.mark.slow
+
 OLDEST, NEWEST = "1.32", "1.37"
 CUSTOM: dict[str, type[BaseModel]] = {
     "PodMonitor": PodMonitor,
