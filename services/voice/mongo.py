@@ -142,7 +142,8 @@ class MongoVoices:
         try:
             async with self._turns:
                 yield
-        except PyMongoError as error:
+        # The driver's pool says "cannot wait on un-acquired lock" when a connection breaks at a bad moment.
+        except (PyMongoError, RuntimeError) as error:
             log.warning("voice_store_failed", cause=type(error).__name__)
             raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error
 
