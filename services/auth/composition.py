@@ -33,8 +33,9 @@ from services.auth.usecases.login import Lifetimes, Logins, TokenMakers
 from services.auth.usecases.registration import Registrations
 from services.auth.usecases.reset import PasswordResets
 from services.auth.usecases.slowdown import Slowdown
-from services.auth.valkey import ValkeyAttempts, open_valkey
+from services.auth.valkey import SECONDS, ValkeyAttempts
 from services.auth.vault import HmacRefreshTokens, Seal, read_key
+from services.kernel.cache import cache_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
     plans = read_plans(settings.plans_file, factors, settings.monthly_limit)
     password_rules = PasswordRules(read_breached(settings.breached_passwords_file))
     url, name, size = settings.mongo_url, settings.database, settings.mongo_pool_size
-    async with open_database(url, name, size) as database, open_valkey(settings.valkey_url) as valkey:
+    cache = cache_client(settings.valkey_url, SECONDS, connections=16)
+    async with open_database(url, name, size) as database, cache as valkey:
         times = KeyTimes(timedelta(seconds=settings.key_publish_seconds), settings.access_token_lives)
         keys = KeyRing(database.keys, Seal(key), times, uuid4)
         await keys.open(clock())

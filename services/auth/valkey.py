@@ -1,21 +1,18 @@
 """Counts failed attempts to sign in, in Valkey. Losing them costs patience, never truth."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.auth.domain.errors import AttemptsUnavailable
 from services.auth.domain.slowdown import Counted
 
 # A login takes tens of milliseconds anyway; beyond this it goes on without the cache.
-_SECONDS = 0.25
+SECONDS = 0.25
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Answers how long the slowest of the keys has to wait; when none has to, the attempt counts as failed
@@ -48,25 +45,6 @@ for _, key in ipairs(KEYS) do
   end
 end
 """
-
-
-@asynccontextmanager
-async def open_valkey(url: str) -> AsyncIterator[Redis]:
-    """Connects when first asked: the service starts and works without it."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=16,
-        timeout=_SECONDS,
-        socket_timeout=_SECONDS,
-        socket_connect_timeout=_SECONDS,
-        retry=Retry(NoBackoff(), 1),
-        decode_responses=True,
-    )
-    valkey = Redis.from_pool(pool)
-    try:
-        yield valkey
-    finally:
-        await valkey.aclose()
 
 
 class ValkeyAttempts:

@@ -19,10 +19,11 @@ from services.content.models.openai_compatible import OpenAICompatibleModel
 from services.content.models.phrasebook import load_phrasebooks
 from services.content.models.prompt import Prompts, load_prompts
 from services.content.ports import Model
-from services.content.redis import ValkeyRecentNotes, ValkeyThoughts, client
+from services.content.redis import ValkeyRecentNotes, ValkeyThoughts
 from services.content.rpc import ContentServicer
 from services.content.settings import ModelName, Settings
 from services.content.usecases import Memory, Writing
+from services.kernel.cache import cache_client
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import read
@@ -44,7 +45,9 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         ]
         if not models:
             raise SystemExit("CONTENT_MODELS names no text model that is switched on")
-        valkey = await stack.enter_async_context(client(str(settings.valkey_url), settings.valkey_seconds))
+        valkey = await stack.enter_async_context(
+            cache_client(str(settings.valkey_url), settings.valkey_seconds)
+        )
         await valkey.ping()
         memory = Memory(
             recent=ValkeyRecentNotes(valkey),

@@ -14,9 +14,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.content.domain import RecentNotesUnavailable, ThoughtsUnavailable
@@ -43,20 +41,6 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[4], 'NX')
 return 1
 """
-
-
-def client(url: str, seconds: float) -> Redis:
-    """A client that never makes a note wait: short limits, and one more try for a connection gone stale."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=32,
-        timeout=seconds,
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        retry=Retry(NoBackoff(), 1),
-        decode_responses=True,
-    )
-    return Redis.from_pool(pool)
 
 
 class ValkeyRecentNotes:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from typing import Literal
 
 import grpc
 import structlog
@@ -41,7 +42,7 @@ class ServerSettings(BaseSettings):
     drain_seconds: float = Field(default=0, ge=0, le=25)
     # drain_seconds and this must stay below the pod's terminationGracePeriodSeconds.
     stop_grace_seconds: float = Field(default=10, ge=0, le=300)
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
 
 class Handlers(dict[str, grpc.RpcMethodHandler]):

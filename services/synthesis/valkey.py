@@ -15,12 +15,11 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from services.kernel.cache import cache_client
 from services.kernel.server import running
 from services.synthesis.gate import Gate, Outlook, OwnSeats, SeatsUnavailable, Terms, Ticket
 from services.synthesis.gate.seats import CEILING_SECONDS, NEWEST_SHARE
@@ -276,29 +275,10 @@ async def open_gate(engine: str, key: str, terms: Terms, shared: Shared | None) 
         yield Gate(engine, own)
         return
     name = f"{engine}-{sha256(key.encode()).hexdigest()[:16]}"
-    async with _client(shared) as valkey:
+    async with cache_client(shared.url, shared.seconds, _CONNECTIONS) as valkey:
         seats = ValkeySeats(valkey, name, terms, own.limit_to, shared.lease_seconds)
         async with running(seats.keep_alive()):
             yield Gate(engine, own, seats)
-
-
-@asynccontextmanager
-async def _client(shared: Shared) -> AsyncIterator[Redis]:
-    """Connects when first asked: the engine starts and speaks without it."""
-    pool = BlockingConnectionPool.from_url(
-        shared.url,
-        max_connections=_CONNECTIONS,
-        timeout=shared.seconds,
-        socket_timeout=shared.seconds,
-        socket_connect_timeout=shared.seconds,
-        retry=Retry(NoBackoff(), 1),
-        decode_responses=True,
-    )
-    valkey = Redis.from_pool(pool)
-    try:
-        yield valkey
-    finally:
-        await valkey.aclose()
 
 
 def _milliseconds(seconds: float) -> int:

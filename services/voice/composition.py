@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from services.kernel.cache import cache_client
 from services.voice import mongo, valkey
 from services.voice.clones import Clones, PoolView
 from services.voice.mongo_slots import MongoSlots
@@ -46,7 +47,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     url, connections = str(settings.mongo_url), settings.mongo_connections
     async with (
         mongo.client(url, connections, settings.mongo_seconds) as client,
-        valkey.client(str(settings.valkey_url), settings.valkey_seconds) as cache,
+        cache_client(str(settings.valkey_url), settings.valkey_seconds) as cache,
     ):
         database = client[settings.mongo_database]
         voices = mongo.MongoVoices(database["voices"], connections)

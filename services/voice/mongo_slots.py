@@ -192,7 +192,7 @@ class MongoSlots:
         try:
             async with self._turns:
                 yield
-        # The driver's pool says "cannot wait on un-acquired lock" when a connection breaks at a bad moment.
+        # A connection that breaks at a bad moment makes the driver's pool raise a RuntimeError.
         except (PyMongoError, RuntimeError) as error:
             log.warning("voice_store_failed", cause=type(error).__name__)
             raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error

@@ -5,9 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.voice.domain import PinsUnavailable
@@ -107,20 +105,6 @@ _HALF_LIVES_KEPT: Final = 8
 _DEMAND: Final = "voice:pool:demand"
 _RECENCY: Final = "voice:pool:recency"
 _LEASES: Final = "voice:pool:leases"
-
-
-def client(url: str, seconds: float) -> Redis:
-    """Short limits: no performance waits for a pin. One more try, for a connection gone stale."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=32,
-        timeout=seconds,
-        socket_timeout=seconds,
-        socket_connect_timeout=seconds,
-        retry=Retry(NoBackoff(), 1),
-        decode_responses=True,
-    )
-    return Redis.from_pool(pool)
 
 
 class ValkeyPins:

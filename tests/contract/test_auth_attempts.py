@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from services.auth.domain.slowdown import Counted, Patience
-from services.auth.valkey import ValkeyAttempts, open_valkey
+from services.auth.valkey import SECONDS, ValkeyAttempts
+from services.kernel.cache import cache_client
 
 NOW = datetime(2026, 5, 1, 20, tzinfo=UTC)
 PATIENCE = Patience(free=5, longest=timedelta(seconds=60))
@@ -15,7 +16,7 @@ PATIENCE = Patience(free=5, longest=timedelta(seconds=60))
 
 @pytest.fixture
 async def attempts(valkey_url: str) -> AsyncIterator[ValkeyAttempts]:
-    async with open_valkey(valkey_url) as valkey:
+    async with cache_client(valkey_url, SECONDS) as valkey:
         yield ValkeyAttempts(valkey, timedelta(hours=1), uuid4().hex)
 
 

@@ -10,7 +10,8 @@ import pytest
 from dev.ports import free_port
 from services.content.domain import RecentNotesUnavailable
 from services.content.ports import RecentNotes
-from services.content.redis import KEPT, KEPT_SECONDS, ValkeyRecentNotes, client
+from services.content.redis import KEPT, KEPT_SECONDS, ValkeyRecentNotes
+from services.kernel.cache import cache_client
 
 DAY = 86_400
 
@@ -47,7 +48,7 @@ async def recent(request: pytest.FixtureRequest, valkey_url: str) -> AsyncIterat
     if request.param == "memory":
         yield MemoryRecentNotes()
         return
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         yield ValkeyRecentNotes(valkey)
 
 
@@ -79,7 +80,7 @@ async def test_only_the_latest_notes_are_kept(recent: RecentNotes) -> None:
 
 async def test_a_note_may_be_given_again_after_thirty_days_and_not_before(valkey_url: str) -> None:
     user, clock = str(uuid4()), Clock()
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         recent = ValkeyRecentNotes(valkey, clock)
         assert await recent.claim(user, "a")
         clock.now += 29 * DAY
@@ -93,13 +94,13 @@ async def test_a_note_may_be_given_again_after_thirty_days_and_not_before(valkey
 
 async def test_nothing_is_left_of_a_user_who_stays_away_for_thirty_days(valkey_url: str) -> None:
     user = str(uuid4())
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         await ValkeyRecentNotes(valkey).claim(user, "a")
         assert 29 * DAY < await valkey.ttl(f"content:notes:{user}") <= KEPT_SECONDS == 30 * DAY
 
 
 async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
-    async with client(f"redis://127.0.0.1:{free_port()}", seconds=1) as valkey:
+    async with cache_client(f"redis://127.0.0.1:{free_port()}", seconds=1) as valkey:
         recent = ValkeyRecentNotes(valkey)
         with pytest.raises(RecentNotesUnavailable):
             await recent.of("u")

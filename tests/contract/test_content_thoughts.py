@@ -10,7 +10,8 @@ import pytest
 from dev.ports import free_port
 from services.content.domain import ThoughtsUnavailable
 from services.content.ports import Question, Thought, Thoughts
-from services.content.redis import MOST_THOUGHTS, ValkeyThoughts, client
+from services.content.redis import MOST_THOUGHTS, ValkeyThoughts
+from services.kernel.cache import cache_client
 from tests.content_doubles import MemoryThoughts
 
 THOUGHT = Thought("I woke up with Pikachu stuck in my head.", "gemini")
@@ -26,7 +27,7 @@ async def thoughts(request: pytest.FixtureRequest, valkey_url: str) -> AsyncIter
     if request.param == "memory":
         yield MemoryThoughts()
         return
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         yield ValkeyThoughts(valkey, seconds=60)
 
 
@@ -65,7 +66,7 @@ async def test_forgetting_a_user_leaves_the_others(thoughts: Thoughts) -> None:
 
 async def test_neither_question_nor_thought_can_be_read_in_the_cache(valkey_url: str) -> None:
     asked = question()
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         await ValkeyThoughts(valkey, seconds=60).keep(asked, THOUGHT)
         kept = await valkey.hgetall(f"content:thoughts:{asked.user_id}")
         assert len(kept) == 1
@@ -76,7 +77,7 @@ async def test_neither_question_nor_thought_can_be_read_in_the_cache(valkey_url:
 async def test_the_first_thought_says_when_all_of_a_users_are_gone(valkey_url: str) -> None:
     asked = question()
     key = f"content:thoughts:{asked.user_id}"
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         await ValkeyThoughts(valkey, seconds=60).keep(asked, THOUGHT)
         await ValkeyThoughts(valkey, seconds=3600).keep(replace(asked, value="Mew"), THOUGHT)
         assert await valkey.hlen(key) == 2
@@ -85,7 +86,7 @@ async def test_the_first_thought_says_when_all_of_a_users_are_gone(valkey_url: s
 
 async def test_a_user_fills_no_more_than_their_share(valkey_url: str) -> None:
     asked = question()
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         thoughts = ValkeyThoughts(valkey, seconds=60)
         for number in range(MOST_THOUGHTS + 2):
             await thoughts.keep(replace(asked, value=str(number)), THOUGHT)
@@ -96,7 +97,7 @@ async def test_a_user_fills_no_more_than_their_share(valkey_url: str) -> None:
 
 async def test_what_cannot_be_opened_was_not_kept(valkey_url: str) -> None:
     mine, other = question(), question()
-    async with client(valkey_url, seconds=5) as valkey:
+    async with cache_client(valkey_url, seconds=5) as valkey:
         thoughts = ValkeyThoughts(valkey, seconds=60)
         for asked in (mine, other):
             await thoughts.keep(asked, THOUGHT)
@@ -107,7 +108,7 @@ async def test_what_cannot_be_opened_was_not_kept(valkey_url: str) -> None:
 
 
 async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
-    async with client(f"redis://127.0.0.1:{free_port()}", seconds=1) as valkey:
+    async with cache_client(f"redis://127.0.0.1:{free_port()}", seconds=1) as valkey:
         thoughts = ValkeyThoughts(valkey, seconds=60)
         with pytest.raises(ThoughtsUnavailable):
             await thoughts.find(question())

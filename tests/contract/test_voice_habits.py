@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from services.voice import policy, valkey
+from services.kernel.cache import cache_client
+from services.voice import policy
 from services.voice.domain import PinsUnavailable
 from services.voice.policy import DAY, LEVELS, NEVER, Demand, Habit, Rules
 from services.voice.slots import Reuse, Standing
@@ -26,7 +27,7 @@ RULES = Rules()
 @pytest.fixture(scope="module")
 async def cache(valkey_url: str) -> AsyncIterator[Redis]:
     """A database of its own: demand, recency and the count of leases have no user in their keys."""
-    async with valkey.client(valkey_url.removesuffix("/0") + "/7", 5) as client:
+    async with cache_client(valkey_url.removesuffix("/0") + "/7", 5) as client:
         yield client
 
 
@@ -202,7 +203,7 @@ async def test_who_is_erased_leaves_nothing(habits: ValkeyHabits, cache: Redis) 
 
 
 async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
-    async with valkey.client("redis://127.0.0.1:9/", 0.1) as client:
+    async with cache_client("redis://127.0.0.1:9/", 0.1) as client:
         away = ValkeyHabits(client, RULES)
         for call in (
             away.of(["ada"]),

@@ -17,6 +17,7 @@ from dev.simulator.faults import Fault
 from dev.simulator.options import Options
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
+from services.kernel.cache import cache_client
 from services.kernel.server import running as in_the_background
 from services.voice import valkey
 from services.voice.domain import PinsUnavailable, ReconcileUnderWay
@@ -289,7 +290,7 @@ async def test_the_index_is_rebuilt_from_nothing(stage: Stage, valkey_url: str) 
 
 async def test_without_the_index_all_else_is_put_right(stage: Stage) -> None:
     await a_bit_of_everything(stage)
-    async with valkey.client(f"redis://127.0.0.1:{free_port()}", seconds=0.2) as nobody:
+    async with cache_client(f"redis://127.0.0.1:{free_port()}", seconds=0.2) as nobody:
         stage.habits = valkey.ValkeyHabits(nobody, Rules())
         with pytest.raises(PinsUnavailable):
             await stage.habits.reuse()

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
+from services.kernel.cache import cache_client
 from services.voice import mongo, valkey
 from services.voice.blobs import KeyFileUnusable, Keys, SealedBlobs, open_store, read_keys
 from services.voice.domain import (
@@ -190,7 +191,7 @@ def test_a_blob_store_that_dies_with_the_process_is_not_accepted(tmp_path: Path)
 
 
 async def test_pins_count_until_released_or_expired(valkey_url: str) -> None:
-    async with valkey.client(valkey_url, 2) as client:
+    async with cache_client(valkey_url, 2) as client:
         pins, user, now = valkey.ValkeyPins(client), f"u-{uuid4()}", datetime.now(UTC)
         assert await pins.pin(user, "one", now + timedelta(seconds=30))
         # Held already: renewed.
@@ -206,7 +207,7 @@ async def test_pins_count_until_released_or_expired(valkey_url: str) -> None:
 
 
 async def test_those_who_are_pinned_are_found_among_many(valkey_url: str) -> None:
-    async with valkey.client(valkey_url, 2) as client:
+    async with cache_client(valkey_url, 2) as client:
         pins, now = valkey.ValkeyPins(client), datetime.now(UTC)
         users = [f"u-{uuid4()}" for _ in range(700)]
         for place, minutes in ((3, 1), (4, 5), (699, 9)):
@@ -220,7 +221,7 @@ async def test_those_who_are_pinned_are_found_among_many(valkey_url: str) -> Non
 
 
 async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
-    async with valkey.client("redis://127.0.0.1:9/", 0.1) as client:
+    async with cache_client("redis://127.0.0.1:9/", 0.1) as client:
         pins, now = valkey.ValkeyPins(client), datetime.now(UTC)
         for call in (pins.pin("ada", "one", now), pins.pinned_among(["ada"], now), pins.forget("ada")):
             with pytest.raises(PinsUnavailable):

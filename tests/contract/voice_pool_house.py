@@ -17,6 +17,7 @@ import httpx
 from dev.simulator.options import Options
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
+from services.kernel.cache import cache_client
 from services.voice import mongo, valkey
 from services.voice.blobs import Keys, SealedBlobs, open_store
 from services.voice.domain import Consent
@@ -213,7 +214,7 @@ class Street:
         provider = await enter(open_elevenlabs(simulator.url, key))
         database = await enter(mongo.client(mongo_url, connections=16, seconds=10))
         # A database of the cache that nobody else uses: each house empties it.
-        cache = await enter(valkey.client(valkey_url.removesuffix("/0") + "/7", seconds=5))
+        cache = await enter(cache_client(valkey_url.removesuffix("/0") + "/7", seconds=5))
         self._clients = (database, cache, provider, simulator)
 
     async def house(self, *, shared: bool) -> House:

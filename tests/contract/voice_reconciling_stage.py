@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 
 from dev.simulator.remote import Simulator
+from services.kernel.cache import cache_client
 from services.voice import mongo, valkey
 from services.voice.domain import Attempt, Clone, Consent, Sample, SealedBlob, Voice
 from services.voice.mongo_slots import MongoSlots
@@ -188,7 +189,7 @@ async def open_stage(
     key_file.write_text("a-key-of-ours\n")
     async with (
         mongo.client(mongo_url, connections=8, seconds=10) as client,
-        valkey.client(valkey_url, seconds=5) as cache,
+        cache_client(valkey_url, seconds=5) as cache,
         open_elevenlabs(simulator.url, key_file) as provider,
     ):
         database = client[f"voice_{uuid4().hex[:12]}"]

@@ -32,7 +32,8 @@ class Collection:
                 yield
             except DuplicateKeyError:
                 raise
-            except PyMongoError as error:
+            # A connection that breaks at a bad moment makes the driver's pool raise a RuntimeError.
+            except (PyMongoError, RuntimeError) as error:
                 log.warning("storage_failed", collection=self._collection.name, cause=type(error).__name__)
                 raise StorageUnavailable("The account store does not answer right now.") from error
 
