@@ -153,6 +153,9 @@ class Places(Protocol):
     async def held(self) -> Sequence[HeldVoice]:
         """All of them or an error, never a part."""
 
+    async def has(self, engine_voice_id: str) -> bool:
+        """Whether this one is there, also when the list lags behind."""
+
     async def rename(self, engine_voice_id: str, name: str) -> None:
         """Safe to repeat, but each may spend an add. Raises ProviderVoiceMissing and ProviderAddsSpent."""
 

@@ -68,7 +68,11 @@ class Righting:
             return False
 
     async def _forget(self, missing: Missing) -> bool:
-        """The sample and the clone standing by stay: the next performance clones again."""
+        """The sample and the clone standing by stay: the next performance clones again. The provider is asked
+        for this very voice first: its list may lag behind, and giving up a voice costs an add."""
+        if await self._provider.has(missing.engine_voice_id):
+            log.warning("voice_list_lagged", engine_voice_id=missing.engine_voice_id)
+            return False
         voice = self._documents[missing.user_id]
         assert voice.clone is not None  # noqa: S101 - it is what was missed
         clone_id = voice.clone.clone_id

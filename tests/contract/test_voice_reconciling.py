@@ -163,6 +163,31 @@ async def test_a_voice_that_somebody_deleted_is_known_to_be_missing(stage: Stage
     assert voice.fence > lost.fence
 
 
+async def test_a_voice_that_the_list_does_not_show_yet_is_not_given_up(stage: Stage) -> None:
+    voice = await stage.holding()
+    assert voice.clone is not None
+    stage.provider.not_listed_yet = frozenset({voice.clone.engine_voice_id})
+    with capture_logs() as logs:
+        assert await stage.reconcile() == told(0, pending=1)
+    assert [line["event"] for line in logs] == ["voice_list_lagged", "pool_reconciled"]
+    stage.provider.not_listed_yet = frozenset()
+    assert await stage.reconcile() == told(1)
+    assert list((await stage.agree()).values()) == [voice.user_id]
+
+
+@pytest.mark.parametrize("fault", [*LOST_AFTER, *LOST_BEFORE])
+async def test_a_voice_is_not_given_up_as_long_as_the_provider_does_not_say(
+    stage: Stage, fault: Fault
+) -> None:
+    lost = await stage.holding()
+    assert lost.clone is not None
+    await stage.provider.discard(lost.clone.engine_voice_id)
+    await stage.simulator.ask_for("get", *[fault] * 3)
+    assert await stage.reconcile() == told(0, pending=1)
+    assert await stage.voices.get(lost.user_id) == lost
+    assert await stage.reconcile() == told(0, missing=1)
+
+
 @pytest.mark.parametrize("fault", [*LOST_AFTER, *LOST_BEFORE])
 async def test_a_removal_that_was_never_answered_is_tried_until_it_is(stage: Stage, fault: Fault) -> None:
     voice = await stage.holding()

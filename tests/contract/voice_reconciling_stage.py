@@ -39,6 +39,7 @@ class Watched:
     provider: ElevenLabsProvider
     before_list: Callable[[], Awaitable[object]] = nothing
     after_list: Callable[[], Awaitable[object]] = nothing
+    not_listed_yet: frozenset[str] = frozenset()
     before_discard: Callable[[], Awaitable[object]] = nothing
     name: str = ElevenLabsProvider.name
     engine: str = ElevenLabsProvider.engine
@@ -56,7 +57,10 @@ class Watched:
         await self.before_list()
         found = await self.provider.held()
         await self.after_list()
-        return found
+        return [voice for voice in found if voice.engine_voice_id not in self.not_listed_yet]
+
+    async def has(self, engine_voice_id: str) -> bool:
+        return await self.provider.has(engine_voice_id)
 
     async def rename(self, engine_voice_id: str, name: str) -> None:
         await self.provider.rename(engine_voice_id, name)

@@ -148,6 +148,13 @@ class ElevenLabsProvider:
                 raise ProviderUnavailable("The voice provider's list cannot be read.") from error
         raise ProviderUnavailable("The voice provider's list has no end.")
 
+    async def has(self, engine_voice_id: str) -> bool:
+        try:
+            await self._read(f"/v1/voices/{_segment(engine_voice_id)}", {})
+        except ProviderVoiceMissing:
+            return False
+        return True
+
     async def allowance(self) -> Allowance:
         found = await self._read("/v1/user/subscription", {})
         try:

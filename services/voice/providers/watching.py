@@ -64,6 +64,10 @@ class WatchedPlaces(Watched):
         with self._failures():
             return await self._places.held()
 
+    async def has(self, engine_voice_id: str) -> bool:
+        with self._failures():
+            return await self._places.has(engine_voice_id)
+
     async def rename(self, engine_voice_id: str, name: str) -> None:
         with self._failures():
             await self._places.rename(engine_voice_id, name)

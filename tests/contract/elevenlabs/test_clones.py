@@ -66,6 +66,14 @@ async def test_a_discarded_voice_is_gone_and_may_be_discarded_again(provider: El
     assert await provider.held() == []
 
 
+async def test_a_voice_can_be_asked_for_by_its_id(provider: ElevenLabsProvider) -> None:
+    voice_id = await clone(provider)
+    assert await provider.has(voice_id)
+    await provider.discard(voice_id)
+    assert not await provider.has(voice_id)
+    assert not await provider.has("not/an id")
+
+
 async def test_the_allowance_is_the_subscriptions(provider: ElevenLabsProvider) -> None:
     await clone(provider)
     allowance = await provider.allowance()
