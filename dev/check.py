@@ -14,7 +14,7 @@ from dev.project import ROOT
 BUF = str(Path(sys.executable).with_name("buf"))
 # Locks hold hashes, tests make secrets of their own, and sounds are noise.
 _NO_SECRETS = (
-    *("requirements.lock", "tests", "dev/settings_*.py", "docs/settings.md"),
+    *("requirements.lock", "dev/locks", "tests", "dev/settings_*.py", "docs/settings.md"),
     *("*.mp3", "*.flac", "*.npz", "*.txt"),
 )
 _MAY_HOLD_SECRETS = (".", *(f":!{path}" for path in _NO_SECRETS))

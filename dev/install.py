@@ -71,7 +71,7 @@ def _install(wanted: str) -> None:
     with _step("installing the packages of requirements.lock into .venv"):
         _install_uv()
         sync = ("uv", "pip", "sync", "--quiet", "--python", str(PYTHON), "--require-hashes", str(LOCK))
-        _run(str(PYTHON), "-m", *sync, environment=_index_of_pip())
+        _run(str(PYTHON), "-m", *sync, environment=index_of_pip())
     with _step("generating code from the contracts"):
         _run(str(PYTHON), "-m", "dev.protos")
     STAMP.write_text(wanted)
@@ -114,7 +114,7 @@ def _pinned(name: str) -> str:
     return found[0] + "\n"
 
 
-def _index_of_pip() -> dict[str, str]:
+def index_of_pip() -> dict[str, str]:
     """uv does not read pip's configuration; whoever configured a mirror for pip means it for both."""
     if any(name in os.environ for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
         return {}
