@@ -88,18 +88,24 @@ class VoiceLeases:
         self._seconds = seconds
 
     async def lease(self, user_id: str, performance_id: UUID) -> LeasedVoice:
-        request = voice.LeaseVoiceRequest(user_id=user_id, performance_id=str(performance_id))
+        return _leased(await self._lease(user_id, performance_id, without_waiting=False))
+
+    async def begin_lease(self, user_id: str, performance_id: UUID) -> LeasedVoice | None:
+        reply = await self._lease(user_id, performance_id, without_waiting=True)
+        return None if reply.pending else _leased(reply)
+
+    async def _lease(
+        self, user_id: str, performance_id: UUID, *, without_waiting: bool
+    ) -> voice.LeaseVoiceResponse:
+        request = voice.LeaseVoiceRequest(
+            user_id=user_id, performance_id=str(performance_id), without_waiting=without_waiting
+        )
         async for attempt in _again():
             with attempt, peer("voice"):
-                reply = await self._stub.LeaseVoice(request, **outgoing(self._lease_seconds))
-        return LeasedVoice(
-            reply.engine,
-            reply.engine_voice_id,
-            reply.profile,
-            reply.voice_source,
-            reply.sample_hash,
-            reply.fence,
-        )
+                reply: voice.LeaseVoiceResponse = await self._stub.LeaseVoice(
+                    request, **outgoing(self._lease_seconds)
+                )
+        return reply
 
     async def release(self, user_id: str, performance_id: UUID) -> None:
         request = voice.ReleaseVoiceRequest(user_id=user_id, performance_id=str(performance_id))
@@ -128,6 +134,17 @@ class VoiceLeases:
         if not (reply.has_sample and reply.HasField("updated_at")):
             return None
         return _moment(reply.updated_at)
+
+
+def _leased(reply: voice.LeaseVoiceResponse) -> LeasedVoice:
+    return LeasedVoice(
+        reply.engine,
+        reply.engine_voice_id,
+        reply.profile,
+        reply.voice_source,
+        reply.sample_hash,
+        reply.fence,
+    )
 
 
 def _moment(stamp: Any) -> datetime:

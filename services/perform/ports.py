@@ -44,6 +44,9 @@ class Voices(Protocol):
     async def lease(self, user_id: str, performance_id: UUID) -> LeasedVoice:
         """The user's voice, pinned until released. Raises VOICE_CLONE_REQUIRED."""
 
+    async def begin_lease(self, user_id: str, performance_id: UUID) -> LeasedVoice | None:
+        """The same; None when the voice is being made. It is leased already, and `lease` waits for it."""
+
     async def release(self, user_id: str, performance_id: UUID) -> None:
         """Safe to repeat, also when there never was a lease."""
 

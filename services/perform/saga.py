@@ -31,6 +31,8 @@ class Step(Generic[S]):
     name: str
     do: Callable[[S], Awaitable[None]]
     undo: Callable[[S], Awaitable[None]] | None = None
+    # Asked when its turn comes; what is not needed is left out.
+    needed: Callable[[S], bool] | None = None
 
 
 # Steps of one stage run at once; a stage begins when the one before is complete.
@@ -39,7 +41,8 @@ Stage = tuple[Step[S], ...]
 
 async def run(stages: Sequence[Stage[S]], state: S) -> None:
     """Every stage in order. The first failure stops the rest and is raised."""
-    for steps in stages:
+    for stage_of in stages:
+        steps = [step for step in stage_of if step.needed is None or step.needed(state)]
         if len(steps) == 1:
             await _timed(steps[0], state)
             continue

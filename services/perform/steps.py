@@ -59,6 +59,8 @@ class Take:
     preferences: Preferences = field(init=False)
     delivery: Delivery = field(init=False)
     voice: LeasedVoice = field(init=False)
+    # Leased, and still being made.
+    awaits_voice: bool = False
     leased_at: datetime = field(init=False)
     text: str = field(init=False)
     made: Made = field(init=False)
@@ -84,14 +86,17 @@ class Story:
 
     @property
     def until_kept(self) -> tuple[Stage[Take], ...]:
-        """Nothing is paid for before the credits are set aside and there is a voice."""
+        """Nothing is paid for before the credits are set aside and a voice is sure to be there."""
         return (
             (
                 Step("reserve", self._reserve, undo=self._give_back),
                 Step("lease", self._lease, undo=self._release),
                 Step("room", self._find_room),
             ),
-            (Step("compose", self._compose),),
+            (
+                Step("compose", self._compose),
+                Step("await voice", self._await_voice, needed=lambda take: take.awaits_voice),
+            ),
             (Step("speak", self._speak),),
             (Step("store", self._store, undo=self._discard),),
             (Step("keep", self._keep),),
@@ -111,6 +116,13 @@ class Story:
         await self._ports.credits.release(take.user_id, take.performance_id)
 
     async def _lease(self, take: Take) -> None:
+        voice = await self._ports.voices.begin_lease(take.user_id, take.performance_id)
+        take.awaits_voice = voice is None
+        if voice is not None:
+            take.voice, take.leased_at = voice, self._now()
+
+    async def _await_voice(self, take: Take) -> None:
+        """Seconds, when it has to be cloned again; the words are written meanwhile."""
         take.voice = await self._ports.voices.lease(take.user_id, take.performance_id)
         take.leased_at = self._now()
 

@@ -92,8 +92,10 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.DeleteVoiceResponse()
 
     async def LeaseVoice(self, request: pb.LeaseVoiceRequest, context: Any) -> pb.LeaseVoiceResponse:
-        within = context.time_remaining()
-        lease = await self._leasing.lease(request.user_id, request.performance_id, within)
+        leased = self._leasing.begin_lease if request.without_waiting else self._leasing.lease
+        lease = await leased(request.user_id, request.performance_id, context.time_remaining())
+        if lease is None:
+            return pb.LeaseVoiceResponse(pending=True)
         return pb.LeaseVoiceResponse(
             engine=lease.engine,
             engine_voice_id=lease.engine_voice_id,

@@ -63,6 +63,8 @@ class Peers(
         self.settings = auth.GetSettingsResponse(voice_language="en", voice_stability=50, voice_similarity=75)
         self.sample_at = Timestamp(seconds=1_600_000_000)
         self.whole = True
+        # The voice has to be cloned again, and is there when this is set; None: it is there.
+        self.recloned: asyncio.Event | None = None
         self.held = asyncio.Event()
         self.held.set()
         self._changed = asyncio.Condition()
@@ -97,8 +99,14 @@ class Peers(
         return auth.ReleaseCreditsResponse()
 
     async def LeaseVoice(self, request: voice.LeaseVoiceRequest, context: Any) -> Any:
-        await self._note("lease")
         self.leased.add(request.performance_id)
+        if self.recloned is None or request.without_waiting:
+            await self._note("lease")
+        if self.recloned is not None and request.without_waiting:
+            return voice.LeaseVoiceResponse(pending=True)
+        if self.recloned is not None:
+            await self.recloned.wait()
+            await self._note("recloned")
         return voice.LeaseVoiceResponse(
             engine="tone", profile=b"profile", voice_source="local_clone", sample_hash="5a"
         )

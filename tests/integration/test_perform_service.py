@@ -1,5 +1,6 @@
 """A performance on a real socket: what it answers, and what it leaves when it fails."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +116,35 @@ async def test_nothing_is_composed_without_credits_and_a_voice(stage: Stage) -> 
     stage.peers.fail["lease"] = Refused("There is no voice.")
     await refusal(stage.perform())
     assert not {"compose", "speak"} & set(stage.peers.calls)
+
+
+async def test_the_words_are_written_while_the_voice_is_cloned_again(stage: Stage) -> None:
+    stage.peers.recloned = asyncio.Event()
+    performing = asyncio.create_task(stage.perform())
+    await stage.peers.until(lambda: "compose" in stage.peers.calls)
+    assert not {"recloned", "speak"} & set(stage.peers.calls)
+    stage.peers.recloned.set()
+    assert (await performing).text == TEXT
+    assert not (stage.peers.reserved or stage.peers.leased)
+
+
+async def test_without_credits_nothing_is_composed_for_a_voice_that_is_being_made(stage: Stage) -> None:
+    stage.peers.recloned = asyncio.Event()
+    stage.peers.fail["reserve"] = Refused("No credits are left.")
+    assert await refusal(stage.perform()) == (402, "CREDITS_EXHAUSTED")
+    assert not {"compose", "recloned", "speak"} & set(stage.peers.calls)
+    assert not stage.peers.leased
+
+
+@pytest.mark.parametrize("step", ["compose", "recloned"])
+async def test_a_failure_while_the_voice_is_cloned_again_leaves_nothing(stage: Stage, step: str) -> None:
+    stage.peers.recloned = asyncio.Event()
+    if step == "recloned":
+        stage.peers.recloned.set()
+    stage.peers.fail[step] = Broken("Too busy.")
+    assert await refusal(stage.perform()) == (503, "SPEECH_ENGINE_BUSY")
+    assert {"give back", "release"} <= set(stage.peers.calls)
+    assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
 
 
 async def test_audio_that_is_not_whole_is_no_success(stage: Stage, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """What answers when the provider cannot: with no place, with faults of every kind, or when it is away."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
+import grpc
 import httpx
 import pytest
 from prometheus_client import REGISTRY
@@ -11,7 +13,7 @@ from dev.simulator.faults import Fault
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from services.voice.slots import SlotState
 from tests.integration.voice_pool_stage import PoolStage, open_pool_stage, spoken, until, upload_of
-from tests.integration.voice_stage import open_replica, signed_in, user_of
+from tests.integration.voice_stage import failure_of, open_replica, signed_in, user_of
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +213,58 @@ async def test_a_clone_that_takes_too_long_is_there_for_the_next_performance(sta
         await until(cloned)
     assert (await stage.lease(user_id)).voice_source == "provider_voice_id"
     assert (await stage.simulator.audit())["adds"] == 1
+
+
+async def test_who_does_not_wait_is_told_that_the_voice_is_being_made_and_comes_back_for_it(
+    stage: PoolStage,
+) -> None:
+    """An add takes about a second, and nobody waits for it twice."""
+    await stage.begin(latency=0.4)
+    user_id, performance = await stage.given(), str(uuid4())
+    first = await stage.lease(user_id, performance_id=performance, waits=False)
+    assert first == pb.LeaseVoiceResponse(pending=True)
+    assert (await stage.document(user_id)).clone is None
+    second = await stage.lease(user_id, performance_id=performance)
+    assert (second.voice_source, second.pending) == ("provider_voice_id", False)
+    assert await stage.lease(user_id, performance_id=performance, waits=False) == second
+    assert await stage.effects() == ["add"]
+
+
+async def test_a_voice_that_is_being_made_is_held_for_its_performance(stage: PoolStage) -> None:
+    user_id, performance = await stage.given(), str(uuid4())
+    request = pb.ReleaseVoiceRequest(user_id=user_id, performance_id=performance)
+    assert (await stage.lease(user_id, performance_id=performance, waits=False)).pending
+    assert await stage.cache.zcard(f"voice:pins:{user_id}") == 1
+    await stage.voice.ReleaseVoice(request)
+    assert await stage.cache.zcard(f"voice:pins:{user_id}") == 0
+
+
+async def test_without_a_sample_nobody_is_told_to_come_back(stage: PoolStage) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await stage.lease(f"user-{uuid4()}", waits=False)
+    assert failure_of(failure.value).error == "VOICE_CLONE_REQUIRED"
+
+
+async def test_who_is_given_no_place_waits_once_for_the_overflow_and_never_again(stage: PoolStage) -> None:
+    await full(stage)
+    user_id, performance = await stage.given(mp3=spoken()), str(uuid4())
+    assert (await stage.lease(user_id, performance_id=performance, waits=False)).pending
+    assert (await stage.lease(user_id, performance_id=performance)).voice_source == "local_clone"
+    assert (await stage.lease(user_id, waits=False)).voice_source == "local_clone"
+    assert stage.enrolments.count == 1
+
+
+async def test_where_the_overflow_refuses_nobody_is_told_to_come_back(stage: PoolStage) -> None:
+    await full(stage)
+    user_id = await stage.given()
+    async with open_replica({**stage.environment, "VOICE_OVERFLOW": "refuse"}) as strict:
+        stage.replicas.append(strict)
+        try:
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await stage.lease(user_id, -1, waits=False)
+        finally:
+            stage.replicas.remove(strict)
+    assert failure_of(failure.value).error == "VOICE_SLOTS_EXHAUSTED"
 
 
 async def test_failures_of_the_provider_and_the_time_of_clones_are_counted(stage: PoolStage) -> None:

@@ -68,8 +68,12 @@ class PoolStage:
             await self.forget_performances(user_id)
         return user_id
 
-    async def lease(self, user_id: str, replica: int = 0, performance_id: str = "") -> pb.LeaseVoiceResponse:
-        request = pb.LeaseVoiceRequest(user_id=user_id, performance_id=performance_id or str(uuid4()))
+    async def lease(
+        self, user_id: str, replica: int = 0, performance_id: str = "", *, waits: bool = True
+    ) -> pb.LeaseVoiceResponse:
+        request = pb.LeaseVoiceRequest(
+            user_id=user_id, performance_id=performance_id or str(uuid4()), without_waiting=not waits
+        )
         answer: pb.LeaseVoiceResponse = await self.replicas[replica].LeaseVoice(request, timeout=30)
         return answer
 

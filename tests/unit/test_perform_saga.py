@@ -49,6 +49,20 @@ async def test_stages_run_in_order_and_their_steps_at_once() -> None:
     assert state == ["a", "b"]
 
 
+async def test_a_step_that_is_not_needed_when_its_turn_comes_is_left_out() -> None:
+    state: list[str] = []
+    stages = (
+        (Step("a", does("a")),),
+        (Step("b", does("b")), Step("c", does("c"), needed=lambda so_far: "b" in so_far)),
+        (
+            Step("d", does("d"), needed=lambda so_far: "a" in so_far),
+            Step("e", breaks, needed=lambda _: False),
+        ),
+    )
+    await saga.run(stages, state)
+    assert state == ["a", "b", "d"]
+
+
 async def test_the_first_failure_stops_its_neighbours_and_what_would_follow() -> None:
     state: list[str] = []
     with pytest.raises(Broke):

@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Final
 from uuid import uuid4
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import structlog
 from prometheus_client import Counter
@@ -50,6 +50,7 @@ class Keeping:
         self._trying = Trying(around, self._clearing, rules.attempt_lasts)
         self._standing = StandingBy(around, self._making, self._trying)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._begun: WeakKeyDictionary[asyncio.Task[Outcome], asyncio.Event] = WeakKeyDictionary()
 
     async def keep(self, user_id: str, sample: NormalisedSample, consent: Consent) -> Outcome:
         """Make the user's voice one of this sample. Raises VoiceChangedMeanwhile."""
@@ -61,13 +62,19 @@ class Keeping:
 
         Ends with VoiceSampleNotFound, or VoiceSlotsExhausted when the user is given no place.
         """
-        return self._works.start(f"regain {user_id}", lambda: self._regain(user_id))
+        begun = asyncio.Event()
+        task = self._works.start(f"regain {user_id}", lambda: self._regain(user_id, begun))
+        if self._begun.setdefault(task, begun) is begun:
+            task.add_done_callback(lambda _: begun.set())
+        return task
 
-    async def stand_by(self, user_id: str) -> Standby:
-        """Have a clone of the embedded engine, for the overflow. Raises VoiceSampleNotFound."""
-        return await outcome_of(
-            self._works.start(f"standby {user_id}", lambda: self._standing.stand_by(user_id))
-        )
+    async def begun(self, regaining: "asyncio.Task[Outcome]") -> None:
+        """Returns when the clone is being made, by whoever it is, or when nothing comes of it."""
+        await self._begun[regaining].wait()
+
+    def stand_by(self, user_id: str) -> "asyncio.Task[Standby]":
+        """Have a clone of the embedded engine, for the overflow. Ends with VoiceSampleNotFound."""
+        return self._works.start(f"standby {user_id}", lambda: self._standing.stand_by(user_id))
 
     def prefetch(self, user_id: str) -> bool:
         """Prepare the user's voice in the background; False when too many others are being prepared."""
@@ -117,7 +124,7 @@ class Keeping:
                 return await self._renewed_or_standby(claimed, sample)
             return await self._replaced(claimed, sample, consent)
 
-    async def _regain(self, user_id: str) -> Outcome:
+    async def _regain(self, user_id: str, begun: asyncio.Event) -> Outcome:
         async with self._turn(user_id):
             while True:
                 voice = await self._voices.get(user_id)
@@ -129,7 +136,10 @@ class Keeping:
                     sample = await self._worth_an_attempt(voice, voice.sample)
                     attempt = self._trying.attempt(self._preferred.name, sample.hash)
                     if claimed := await self._trying.claimed(voice, attempt):
+                        begun.set()
                         return await self._renewed(claimed, sample)
+                elif voice.is_claimed(self._clock()):
+                    begun.set()
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _worth_an_attempt(self, voice: Voice, kept: Sample) -> NormalisedSample:
@@ -146,7 +156,7 @@ class Keeping:
             await outcome_of(self.regain(user_id))
         except NOT_THERE:
             if self._rules.overflow is Overflow.LOCAL:
-                await self.stand_by(user_id)
+                await outcome_of(self.stand_by(user_id))
 
     async def _replaced(self, claimed: Voice, sample: NormalisedSample, consent: Consent) -> Outcome:
         """The new voice first, then the old one is removed; unless it had to make room for the new one."""

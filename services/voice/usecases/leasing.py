@@ -24,6 +24,7 @@ from services.voice.domain import (
 from services.voice.keeping import Keeping, Overflow, Surroundings
 from services.voice.ports import Pins
 from services.voice.usecases.reading import READINGS, lost
+from services.voice.works import outcome_of
 
 log = structlog.get_logger()
 
@@ -45,6 +46,20 @@ class LeaseRules:
     overflow: Overflow = Overflow.LOCAL
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How a caller wants to be served."""
+
+    # The time that it gives; None for any.
+    within: float | None
+    # Else it is told when a voice has to be made, and comes back for it.
+    waits: bool = True
+
+
+class _Pending(Exception):
+    """The voice is being made, and the caller does not wait for it."""
+
+
 class Leasing:
     def __init__(self, around: Surroundings, pins: Pins, keeping: Keeping, rules: LeaseRules) -> None:
         self._voices = around.voices
@@ -61,9 +76,20 @@ class Leasing:
 
         `within` is the time that the caller gives. Raises VoiceCloneRequired and VoiceSlotsExhausted.
         """
+        lease = await self._pinned(user_id, performance_id, _Wish(within))
+        assert lease is not None  # noqa: S101 - who waits is given one
+        return lease
+
+    async def begin_lease(
+        self, user_id: str, performance_id: str, within: float | None = None
+    ) -> Lease | None:
+        """The same; None when the voice is being made: it is pinned, and `lease` waits for it."""
+        return await self._pinned(user_id, performance_id, _Wish(within, waits=False))
+
+    async def _pinned(self, user_id: str, performance_id: str, wish: _Wish) -> Lease | None:
         begun = await self._pin(user_id, performance_id)
         try:
-            lease, outcome = await self._leased(user_id, performance_id, within, begun=begun)
+            lease, outcome = await self._leased(user_id, performance_id, wish, begun=begun)
         except BaseException:
             LEASES.labels("refused").inc()
             await self.release(user_id, performance_id)
@@ -95,8 +121,8 @@ class Leasing:
             return True
 
     async def _leased(
-        self, user_id: str, performance_id: str, within: float | None, *, begun: bool
-    ) -> tuple[Lease, str]:
+        self, user_id: str, performance_id: str, wish: _Wish, *, begun: bool
+    ) -> tuple[Lease | None, str]:
         if lease := await self._ready(user_id):
             if self._pool and begun:
                 # Counting it is not waited for.
@@ -106,7 +132,9 @@ class Leasing:
         if self._pool and begun:
             # Before it is decided on: who performs more than was thought is worth more.
             await self._pool.performed(user_id, reused=False)
-        failure = await self._regained(user_id, within)
+        failure = await self._regained(user_id, wish)
+        if isinstance(failure, _Pending):
+            return None, "pending"
         if failure is None and (lease := await self._ready(user_id)):
             return lease, "cloned"
         if isinstance(failure, VoiceSampleNotFound):
@@ -115,6 +143,9 @@ class Leasing:
             raise failure or _not_yet()
         if self._rules.overflow is Overflow.REFUSE:
             raise failure if isinstance(failure, VoiceSlotsExhausted) else _not_yet()
+        if not wish.waits and not await self._has_standby(user_id):
+            self._keeping.stand_by(user_id)
+            return None, "pending"
         return await self._standby(user_id), "overflow"
 
     async def _ready(self, user_id: str) -> Lease | None:
@@ -138,21 +169,28 @@ class Leasing:
             return voice.embedded
         return voice.clone_at(self._pool.provider.name, self._clock())
 
-    async def _regained(self, user_id: str, within: float | None) -> BaseException | None:
+    async def _regained(self, user_id: str, wish: _Wish) -> BaseException | None:
         """None when there is a clone now. Nobody is the first to give up: others may wait for it too."""
         seconds = self._rules.clone_seconds
-        if within is not None:
-            seconds = min(seconds, within * _SHARE_OF_WAITING)
+        if wish.within is not None:
+            seconds = min(seconds, wish.within * _SHARE_OF_WAITING)
         task: asyncio.Task[Outcome] = self._keeping.regain(user_id)
-        done, _ = await asyncio.wait({task}, timeout=seconds)
-        if not done:
+        try:
+            async with asyncio.timeout(seconds):
+                await (asyncio.wait({task}) if wish.waits else self._keeping.begun(task))
+        except TimeoutError:
             return _not_yet()
+        if not task.done():
+            return _Pending()
         return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+    async def _has_standby(self, user_id: str) -> bool:
+        return (await self._voices.get(user_id)).embedded is not None
 
     async def _standby(self, user_id: str) -> Lease:
         for _ in range(READINGS):
             try:
-                standby = await self._keeping.stand_by(user_id)
+                standby = await outcome_of(self._keeping.stand_by(user_id))
             except VoiceSampleNotFound as error:
                 raise VoiceCloneRequired("There is no voice to speak in yet.") from error
             kept = standby.clone.profile
