@@ -12,6 +12,7 @@ from pymongo import AsyncMongoClient
 from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceServicer_to_server
 from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
 from services.kernel.client import Channels, limit_to
+from services.kernel.database import database_client
 from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import read
 from services.perform.background import Background
@@ -65,6 +66,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             yield
 
 
+_DATABASE_SECONDS = 10.0
 _PEERS = ("auth", "voice", "content", "synthesis")
 
 
@@ -75,15 +77,7 @@ def _now() -> datetime:
 
 
 def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
-    return AsyncMongoClient(
-        str(settings.mongo_url),
-        tz_aware=True,
-        uuidRepresentation="standard",
-        maxPoolSize=settings.mongo_connections,
-        serverSelectionTimeoutMS=3000,
-        connectTimeoutMS=3000,
-        socketTimeoutMS=10_000,
-    )
+    return database_client(str(settings.mongo_url), settings.mongo_connections, _DATABASE_SECONDS)
 
 
 async def _performances(settings: Settings, client: AsyncMongoClient[dict[str, Any]]) -> MongoPerformances:

@@ -9,6 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from services.kernel.cache import cache_client
+from services.kernel.database import database_client
 from services.voice import mongo, valkey
 from services.voice.clones import Clones, PoolView
 from services.voice.mongo_slots import MongoSlots
@@ -46,7 +47,7 @@ class Pooled:
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     url, connections = str(settings.mongo_url), settings.mongo_connections
     async with (
-        mongo.client(url, connections, settings.mongo_seconds) as client,
+        database_client(url, connections, settings.mongo_seconds) as client,
         cache_client(str(settings.valkey_url), settings.valkey_seconds) as cache,
     ):
         database = client[settings.mongo_database]

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -33,17 +32,6 @@ _CLONES: Final = ("clone", "standby")
 _SEALED: Final = ("sample.audio", "clone.profile", "standby.profile")
 # Greater than every id of a clone: those are UUIDs.
 _BEHIND_ALL: Final = "g"
-
-
-def client(url: str, connections: int, seconds: float) -> AsyncMongoClient[Document]:
-    return AsyncMongoClient(
-        url,
-        tz_aware=True,
-        uuidRepresentation="standard",
-        maxPoolSize=connections,
-        timeoutMS=round(seconds * 1000),
-        serverSelectionTimeoutMS=round(seconds * 1000),
-    )
 
 
 class MongoVoices:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.voice import mongo
+from services.kernel.database import database_client
 from services.voice.domain import VoiceStoreUnavailable
 from services.voice.mongo_slots import MongoSlots
 from services.voice.slots import Slot, SlotState
@@ -296,7 +296,7 @@ async def test_a_call_whose_answer_was_lost_is_repeated_without_harm(
     line = Line((str(away.hostname), int(away.port or 0)))
     async with line.open() as port:
         url = mongo_url.replace(away.netloc, f"127.0.0.1:{port}") + "&directConnection=true"
-        async with mongo.client(url, connections=4, seconds=0.5) as client:
+        async with database_client(url, connections=4, seconds=0.5) as client:
             line.cut = True
             with pytest.raises(VoiceStoreUnavailable):
                 await call(pools.seen_by(client, provider))

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.clones import Clones
 from services.voice.domain import Clone, Voice
@@ -16,7 +17,7 @@ NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
-    async with mongo.client(mongo_url, connections=8, seconds=10) as client:
+    async with database_client(mongo_url, connections=8, seconds=10) as client:
         found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=8)
         await found.prepare()
         yield found

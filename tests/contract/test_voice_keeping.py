@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
 from services.voice.works import Works
@@ -16,7 +17,7 @@ from tests.contract.voice_keeping_house import CONSENT, NOW, House, PowerCut, sa
 
 @pytest.fixture(scope="module")
 async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
-    async with mongo.client(mongo_url, connections=8, seconds=10) as client:
+    async with database_client(mongo_url, connections=8, seconds=10) as client:
         found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=8)
         await found.prepare()
         yield found

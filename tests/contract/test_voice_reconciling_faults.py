@@ -15,6 +15,7 @@ from dev.simulator.options import Options
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
 from services.kernel.cache import cache_client
+from services.kernel.database import database_client
 from services.kernel.errors import ServiceError
 from services.voice import mongo, valkey
 from services.voice.blobs import Keys, SealedBlobs, open_store
@@ -76,7 +77,7 @@ async def town(server: Simulator, mongo_url: str, valkey_url: str, tmp_path: Pat
     await server.reset(slots=PLACES + 1, adds=100, requests_per_second=10_000, hang_seconds=0.02)
     rules = Rules(protect_seconds=0, cooldown_seconds=0)
     async with (
-        mongo.client(mongo_url, connections=8, seconds=10) as client,
+        database_client(mongo_url, connections=8, seconds=10) as client,
         cache_client(valkey_url.removesuffix("/0") + "/6", seconds=5) as cache,
         open_elevenlabs(server.url, key_file) as provider,
     ):

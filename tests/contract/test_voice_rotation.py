@@ -11,6 +11,7 @@ from uuid import uuid4
 import obstore
 import pytest
 
+from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.blobs import Keys, SealedBlobs, open_store
 from services.voice.domain import (
@@ -95,7 +96,7 @@ def clone(attempt: Attempt, profile: SealedBlob) -> Clone:
 
 @pytest.fixture
 async def place(mongo_url: str) -> AsyncIterator[Place]:
-    async with mongo.client(mongo_url, connections=16, seconds=10) as client:
+    async with database_client(mongo_url, connections=16, seconds=10) as client:
         voices = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=16)
         await voices.prepare()
         yield Place(voices)

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.voice import mongo
+from services.kernel.database import database_client
 from services.voice.domain import VoiceStoreUnavailable
 from services.voice.mongo_slots import MongoSlots
 from services.voice.slots import Ledger, Slot, SlotState
@@ -35,7 +35,7 @@ async def taken(slots: MongoSlots) -> Slot:
 
 
 async def test_nothing_is_taken_before_the_provider_was_asked(mongo_url: str) -> None:
-    async with mongo.client(mongo_url, connections=2, seconds=10) as client:
+    async with database_client(mongo_url, connections=2, seconds=10) as client:
         slots = MongoSlots(client[f"voice_{uuid4().hex[:12]}"]["pools"], "someone", connections=2)
         assert await slots.read() == Ledger()
         assert not await slots.take(wanted())
@@ -217,7 +217,7 @@ async def test_one_reconciles_at_a_time(pools: Pools) -> None:
 
 
 async def test_a_pool_that_is_away_is_said_to_be_unavailable() -> None:
-    async with mongo.client("mongodb://127.0.0.1:9/", connections=1, seconds=0.2) as client:
+    async with database_client("mongodb://127.0.0.1:9/", connections=1, seconds=0.2) as client:
         away = MongoSlots(client["voice"]["pools"], "someone", connections=1)
         for call in (
             away.prepare(),

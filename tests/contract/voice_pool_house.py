@@ -18,6 +18,7 @@ from dev.simulator.options import Options
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
 from services.kernel.cache import cache_client
+from services.kernel.database import database_client
 from services.voice import mongo, valkey
 from services.voice.blobs import Keys, SealedBlobs, open_store
 from services.voice.domain import Consent
@@ -212,7 +213,7 @@ class Street:
         key.write_text("ours")
         simulator = await enter(running(Options(latency=0)))
         provider = await enter(open_elevenlabs(simulator.url, key))
-        database = await enter(mongo.client(mongo_url, connections=16, seconds=10))
+        database = await enter(database_client(mongo_url, connections=16, seconds=10))
         # A database of the cache that nobody else uses: each house empties it.
         cache = await enter(cache_client(valkey_url.removesuffix("/0") + "/7", seconds=5))
         self._clients = (database, cache, provider, simulator)

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from pymongo import AsyncMongoClient
 
+from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.mongo_slots import MongoSlots
 from services.voice.ports import Allowance
@@ -55,5 +56,5 @@ class Pools:
 @asynccontextmanager
 async def pools_at(mongo_url: str) -> AsyncIterator[Pools]:
     async with AsyncExitStack() as stack:
-        opened = [mongo.client(mongo_url, connections=8, seconds=20) for _ in range(3)]
+        opened = [database_client(mongo_url, connections=8, seconds=20) for _ in range(3)]
         yield Pools([await stack.enter_async_context(client) for client in opened])

@@ -13,6 +13,7 @@ import httpx
 
 from dev.simulator.remote import Simulator
 from services.kernel.cache import cache_client
+from services.kernel.database import database_client
 from services.voice import mongo, valkey
 from services.voice.domain import Attempt, Clone, Consent, Sample, SealedBlob, Voice
 from services.voice.mongo_slots import MongoSlots
@@ -192,7 +193,7 @@ async def open_stage(
     key_file = folder / "elevenlabs"
     key_file.write_text("a-key-of-ours\n")
     async with (
-        mongo.client(mongo_url, connections=8, seconds=10) as client,
+        database_client(mongo_url, connections=8, seconds=10) as client,
         cache_client(valkey_url, seconds=5) as cache,
         open_elevenlabs(simulator.url, key_file) as provider,
     ):

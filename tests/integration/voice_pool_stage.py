@@ -17,6 +17,7 @@ from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
+from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.domain import Consent, Sample, Voice
@@ -159,7 +160,7 @@ async def open_pool_stage(
 
 
 async def _voices(stack: AsyncExitStack, mongo_url: str, database: str) -> mongo.MongoVoices:
-    client = await stack.enter_async_context(mongo.client(mongo_url, connections=4, seconds=10))
+    client = await stack.enter_async_context(database_client(mongo_url, connections=4, seconds=10))
     return mongo.MongoVoices(client[database]["voices"], connections=4)
 
 

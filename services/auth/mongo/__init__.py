@@ -6,13 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from pymongo import AsyncMongoClient
-
 from services.auth.mongo.aging import MongoAging
 from services.auth.mongo.api_keys import MongoApiKeys
 from services.auth.mongo.audit import MongoAudit
 from services.auth.mongo.codes import MongoCodes
-from services.auth.mongo.collection import Collection, Document
+from services.auth.mongo.collection import Collection
 from services.auth.mongo.erasures import MongoErasures
 from services.auth.mongo.keys import MongoKeys
 from services.auth.mongo.ledger import MongoLedger
@@ -21,6 +19,9 @@ from services.auth.mongo.sessions import MongoSessions
 from services.auth.mongo.statement import MongoStatement
 from services.auth.mongo.traces import AccountTraces, AuditTraces, CreditTraces
 from services.auth.mongo.users import MongoUsers
+from services.kernel.database import database_client
+
+_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,7 @@ class Database:
 @asynccontextmanager
 async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Database]:
     """Connected, with all indexes there. Raises StorageUnavailable."""
-    client: AsyncMongoClient[Document] = AsyncMongoClient(
-        url,
-        tz_aware=True,
-        uuidRepresentation="standard",
-        maxPoolSize=pool_size,
-        serverSelectionTimeoutMS=3000,
-        connectTimeoutMS=3000,
-        socketTimeoutMS=5000,
-    )
+    client = database_client(url, pool_size, _SECONDS)
     turns = asyncio.Semaphore(pool_size)
 
     def collection(called: str) -> Collection:

@@ -1,0 +1,53 @@
+"""The driver of the document database goes on working, whoever was cancelled while it waited."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dev import embedded
+from dev.ports import free_port
+from dev.process import Process
+from services.kernel.database import database_client
+
+ROOT = Path(__file__).parents[2]
+CONNECTIONS = 2
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[tuple[str, int]]:
+    """Of its own, since it is frozen: its URL and its process group."""
+    port = free_port()
+    server = await Process.start(embedded.mongo(port, tmp_path), tmp_path, ROOT)
+    yield embedded.mongo_url(port), server.pid
+    os.killpg(server.pid, signal.SIGCONT)
+    await server.stop()
+
+
+async def test_a_connection_can_be_had_after_those_who_waited_for_one_were_cancelled_twice(
+    server: tuple[str, int],
+) -> None:
+    url, group = server
+    async with database_client(url, CONNECTIONS, seconds=10) as client:
+        notes = client["database_client"]["notes"]
+
+        def reading(callers: int) -> list[asyncio.Task[object]]:
+            return [asyncio.create_task(notes.find_one({"_id": "a"})) for _ in range(callers)]
+
+        await notes.insert_one({"_id": "a"})
+        os.killpg(group, signal.SIGSTOP)
+        waiting = [*reading(CONNECTIONS), *reading(4)][CONNECTIONS:]
+        # By now each waits for the frozen server, or for a connection.
+        for _ in range(100):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            for task in waiting:
+                task.cancel()
+            await asyncio.sleep(0)
+        os.killpg(group, signal.SIGCONT)
+        _, stuck = await asyncio.wait([*waiting, *reading(4)], timeout=20)
+        assert not stuck
+        assert all(task.cancelled() for task in waiting)
