@@ -85,7 +85,6 @@ def _digest(*parts: str) -> str:
 async def _reachable() -> AsyncIterator[None]:
     try:
         yield
-    # A connection that breaks at a bad moment makes the driver's pool raise a RuntimeError.
-    except (PyMongoError, RuntimeError) as error:
+    except PyMongoError as error:
         log.error("database_failed", cause=type(error).__name__)
         raise StorageUnavailable("The database cannot be reached right now.") from error

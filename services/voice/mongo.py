@@ -130,8 +130,7 @@ class MongoVoices:
         try:
             async with self._turns:
                 yield
-        # A connection that breaks at a bad moment makes the driver's pool raise a RuntimeError.
-        except (PyMongoError, RuntimeError) as error:
+        except PyMongoError as error:
             log.warning("voice_store_failed", cause=type(error).__name__)
             raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error
 

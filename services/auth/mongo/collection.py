@@ -32,8 +32,7 @@ class Collection:
                 yield
             except DuplicateKeyError:
                 raise
-            # A connection that breaks at a bad moment makes the driver's pool raise a RuntimeError.
-            except (PyMongoError, RuntimeError) as error:
+            except PyMongoError as error:
                 log.warning("storage_failed", collection=self._collection.name, cause=type(error).__name__)
                 raise StorageUnavailable("The account store does not answer right now.") from error
 
