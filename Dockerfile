@@ -52,7 +52,7 @@ CMD ["--settings", "/etc/newvisions/gateway.json"]
 FROM runtime AS service
 ARG SERVICE
 COPY --from=contracts /build/gen gen
-COPY services/__init__.py services/serve.py services/
+COPY services/__init__.py services/serve.py services/migrate.py services/
 COPY services/kernel services/kernel
 COPY services/${SERVICE} services/${SERVICE}
 ENV SERVER_SERVICES=${SERVICE}

@@ -227,7 +227,7 @@ def _section(title: str, introduction: str, settings: Iterator[Setting]) -> str:
     return f"## {title}\n\n{' '.join(introduction.split())}\n\n" + "\n".join(lines) + "\n"
 
 
-_ORDER: Final = ["SERVER", "TLS", "AUTH", "VOICE", "CONTENT", "SYNTHESIS", "PERFORM"]
+_ORDER: Final = ["SERVER", "TLS", "SCHEMA", "AUTH", "VOICE", "CONTENT", "SYNTHESIS", "PERFORM"]
 _HEAD: Final = """\
 # Settings
 

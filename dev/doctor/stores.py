@@ -92,7 +92,7 @@ async def _indexes(service: str, database: Any) -> Finding:
         for name in sorted(names - (await _names(database[collection]) if collection in there else set()))
     ]
     if missing:
-        fix = f"start {service} again: it makes them; with much data, at a quiet hour"
+        fix = f"run `newvisions migrate --again {service}`; with much data, at a quiet hour"
         return failed(what, f"missing: {', '.join(missing)}", fix)
     return ok(what, f"all {sum(map(len, expected.values()))} are there")
 

@@ -22,7 +22,6 @@ from services.kernel.settings import read
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
     async with build(settings) as built:
-        await built.database.migrations.run(clock())
         handlers.dependencies["auth database"] = built.database.ping
         handlers.replays["newvisions.auth.v1"] = built.replays
         servicer = AuthServicer(built.ask, clock)

@@ -21,6 +21,7 @@ from services.auth.mongo.replays import MongoReplays
 from services.auth.passwords import Argon2Cost, Argon2Passwords
 from services.auth.plans import read_plans
 from services.auth.rpc import SessionAccess, UseCases
+from services.auth.schema import SCHEMA
 from services.auth.settings import Settings
 from services.auth.tokens import JwtAccessTokens
 from services.auth.usecases.administration import Administration, Subjects
@@ -36,6 +37,7 @@ from services.auth.usecases.slowdown import Slowdown
 from services.auth.valkey import SECONDS, ValkeyAttempts
 from services.auth.vault import HmacRefreshTokens, Seal, read_key
 from services.kernel.cache import cache_client
+from services.kernel.schema import bring_up_to_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
     password_rules = PasswordRules(read_breached(settings.breached_passwords_file))
     url, name, size = settings.mongo_url, settings.database, settings.mongo_pool_size
     cache = cache_client(settings.valkey_url, SECONDS, connections=16)
+    await bring_up_to_date(url, name, SCHEMA)
     async with open_database(url, name, size) as database, cache as valkey:
         times = KeyTimes(timedelta(seconds=settings.key_publish_seconds), settings.access_token_lives)
         keys = KeyRing(database.keys, Seal(key), times, uuid4)
@@ -96,7 +99,6 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
             )
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
             replays = MongoReplays(database.answers, key, clock)
-            await replays.prepare()
             yield Built(database, makers, ask, sessions, credentials, replays)
 
 

@@ -13,6 +13,7 @@ from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceSer
 from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
 from services.kernel.client import Channels, limit_to
 from services.kernel.database import database_client
+from services.kernel.schema import bring_up_to_date
 from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import read
 from services.perform.background import Background
@@ -28,6 +29,7 @@ from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
 from services.perform.recordings import Archive
 from services.perform.rpc import PerformServicer, SpeechServicer
+from services.perform.schema import SCHEMA
 from services.perform.settings import Settings
 from services.perform.speech_keys import MongoSpeechKeys
 from services.perform.speech_settings import SpeechSettings
@@ -40,8 +42,10 @@ from services.perform.sweeper import Sweeper
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
     async with AsyncExitStack() as stack:
+        url, database = str(settings.mongo_url), settings.mongo_database
+        await bring_up_to_date(url, database, SCHEMA)
         client = await stack.enter_async_context(_client(settings))
-        performances = await _performances(settings, client)
+        performances = MongoPerformances(client, database, settings.mongo_connections)
         ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
         ports = _ports(settings, performances, ways)
         patience = _patience(settings)
@@ -57,7 +61,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             settings.join_seconds,
         )
         add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
-        speeches = await _speeches(settings, client, ports, ways["synthesis"], background)
+        speeches = _speeches(settings, client, ports, ways["synthesis"], background)
         speech_servicer = SpeechServicer(speeches, performing, settings.join_seconds)
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
@@ -80,13 +84,7 @@ def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
     return database_client(str(settings.mongo_url), settings.mongo_connections, _DATABASE_SECONDS)
 
 
-async def _performances(settings: Settings, client: AsyncMongoClient[dict[str, Any]]) -> MongoPerformances:
-    performances = MongoPerformances(client, settings.mongo_database, settings.mongo_connections)
-    await performances.prepare()
-    return performances
-
-
-async def _speeches(
+def _speeches(
     settings: Settings,
     client: AsyncMongoClient[dict[str, Any]],
     ports: Ports,
@@ -94,7 +92,6 @@ async def _speeches(
     background: Background,
 ) -> SpeechStreaming:
     keys = MongoSpeechKeys(client, settings.mongo_database)
-    await keys.prepare()
     # A speech is longer than a memo.
     speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
     key_lives = timedelta(hours=settings.key_hours)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from services.kernel.cache import cache_client
 from services.kernel.database import database_client
+from services.kernel.schema import bring_up_to_date
 from services.voice import mongo, valkey
 from services.voice.clones import Clones, PoolView
 from services.voice.mongo_slots import MongoSlots
@@ -20,6 +21,7 @@ from services.voice.providers.elevenlabs import open_elevenlabs
 from services.voice.providers.watching import WatchedPlaces
 from services.voice.reconciling import ReconcileRules, Reconciling
 from services.voice.righting import Sides
+from services.voice.schema import SCHEMA
 from services.voice.settings import Settings
 from services.voice.works import Works
 
@@ -46,13 +48,13 @@ class Pooled:
 @asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     url, connections = str(settings.mongo_url), settings.mongo_connections
+    await bring_up_to_date(url, settings.mongo_database, SCHEMA)
     async with (
         database_client(url, connections, settings.mongo_seconds) as client,
         cache_client(str(settings.valkey_url), settings.valkey_seconds) as cache,
     ):
         database = client[settings.mongo_database]
         voices = mongo.MongoVoices(database["voices"], connections)
-        await voices.prepare()
         yield Stores(voices, database, cache, Works())
 
 

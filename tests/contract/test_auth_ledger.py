@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from services.auth.domain.credits import JUST_BEGUN, Adjustment, Balance, Entry, State, period_of
 from services.auth.domain.errors import CreditsExhausted, ReservationNotFound
-from services.auth.mongo import Database, open_database
+from services.auth.mongo import Database, make_indexes, open_database
 from services.auth.mongo.ledger import MongoLedger
 from services.auth.usecases.statement import statement
 
@@ -28,6 +28,7 @@ async def replicas(mongo_url: str) -> AsyncIterator[Sequence[Database]]:
     """Two that share nothing but the store."""
     name = f"auth_ledger_{uuid4().hex}"
     async with open_database(mongo_url, name, 32) as one, open_database(mongo_url, name, 32) as two:
+        await make_indexes(one)
         yield (one, two)
 
 

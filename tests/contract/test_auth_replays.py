@@ -31,9 +31,7 @@ def clock() -> Clock:
 @pytest.fixture
 async def replays(mongo_url: str, clock: Clock) -> AsyncIterator[MongoReplays]:
     async with open_database(mongo_url, f"auth_{uuid4().hex}", 8) as database:
-        found = MongoReplays(database.answers, KEY, clock)
-        await found.prepare()
-        yield found
+        yield MongoReplays(database.answers, KEY, clock)
 
 
 def attempt() -> Attempt:

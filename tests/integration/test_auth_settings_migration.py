@@ -1,7 +1,6 @@
 """Settings of an older release, on the real store: renewed once, whatever happens meanwhile."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +12,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 
 from newvisions.auth.v1 import auth_service_pb2 as pb
-from services.auth.cli.__main__ import run
 from services.auth.mongo import Database, open_database
+from services.auth.schema import SCHEMA
 from tests.integration.test_auth_service import environment, serving
 
 NOW = datetime(2026, 11, 10, 12, tzinfo=UTC)
@@ -77,6 +76,12 @@ def user(settings: Any = None, **beside: Any) -> dict[str, Any]:
     return document if settings is None else {**document, "settings": settings}
 
 
+async def renew(users: Users) -> int:
+    """How many documents the migration changed."""
+    (migration,) = (each for each in SCHEMA.migrations if each.name == "settings_in_percent")
+    return await migration.apply(users.database, NOW)
+
+
 async def settings_of(users: Users, user_id: str) -> Any:
     found = await users.find_one({"_id": user_id})
     assert found is not None
@@ -84,34 +89,31 @@ async def settings_of(users: Users, user_id: str) -> Any:
     return found["settings"]
 
 
-async def test_fractions_become_percentages_exactly_once(database: Database, users: Users) -> None:
+async def test_fractions_become_percentages_exactly_once(users: Users) -> None:
     inside, beside = user(OLD), user({"voice_note_name": "Ana"}, **OLD)
     await users.insert_many([inside, beside])
-    first = await database.migrations.run(NOW)
-    assert [(each.name, each.documents) for each in first] == [("settings_in_percent", 2)]
+    assert await renew(users) == 2
     assert await settings_of(users, inside["_id"]) == NEW
     assert await settings_of(users, beside["_id"]) == {**NEW, "voice_note_name": "Ana"}
     before = await users.find().to_list()
-    assert await database.migrations.run(datetime(2027, 1, 1, tzinfo=UTC)) == first
+    assert await renew(users) == 0
     assert await users.find().to_list() == before
 
 
 async def test_one_percent_is_never_taken_for_a_whole(database: Database, users: Users) -> None:
     one = user({"stability": 0.01, "similarity": 1})
     await users.insert_one(one)
-    await database.migrations.run(NOW)
+    await renew(users)
     await database.users.change_settings(one["_id"], {"voice_similarity": 1})
-    # Also by a search that knows of no record.
-    await users.database["schema_migrations"].delete_many({})
-    assert (await database.migrations.run(NOW))[0].documents == 0
+    assert await renew(users) == 0
     kept = (await database.users.get(one["_id"])).preferences
     assert (kept.voice_stability, kept.voice_similarity) == (1, 1)
 
 
-async def test_users_of_this_release_are_not_touched(database: Database, users: Users) -> None:
+async def test_users_of_this_release_are_not_touched(users: Users) -> None:
     documents = [user({}), user({"voice_stability": 1}), user({**NEW, "later": 0.5})]
     await users.insert_many(documents)
-    assert (await database.migrations.run(NOW))[0].documents == 0
+    assert await renew(users) == 0
     assert await users.find().sort("_id").to_list() == sorted(documents, key=lambda each: str(each["_id"]))
 
 
@@ -138,32 +140,24 @@ async def test_partial_mixed_and_senseless_documents_can_be_read_afterwards(
     database: Database, users: Users
 ) -> None:
     await users.insert_many([document for document, _ in CASES])
-    assert (await database.migrations.run(NOW))[0].documents == len(CASES)
+    assert await renew(users) == len(CASES)
     for document, expected in CASES:
         assert await settings_of(users, document["_id"]) == expected, document
         assert (await database.users.get(document["_id"])).user_id == document["_id"]
 
 
-async def test_replicas_that_start_at_once_renew_each_user_once(
-    mongo_url: str, name: str, users: Users
-) -> None:
+async def test_migrations_at_once_renew_each_user_once(users: Users) -> None:
     documents = [user({**OLD, "stability": share / 100}) for share in range(101)]
     await users.insert_many(documents)
-    async with (
-        open_database(mongo_url, name, 8) as one,
-        open_database(mongo_url, name, 8) as two,
-        open_database(mongo_url, name, 8) as three,
-    ):
-        done = await asyncio.gather(*(replica.migrations.run(NOW) for replica in (one, two, three)))
-    assert all(each == done[0] for each in done)
+    assert sum(await asyncio.gather(*(renew(users) for _ in range(3)))) == 101
     for share, document in enumerate(documents):
         assert await settings_of(users, document["_id"]) == {**NEW, "voice_stability": share}
 
 
-async def test_a_migration_that_died_half_way_goes_on(database: Database, users: Users) -> None:
+async def test_a_migration_that_died_half_way_goes_on(users: Users) -> None:
     documents = [user(OLD) for _ in range(150)]
     await users.insert_many(documents)
-    dying = asyncio.create_task(database.migrations.run(NOW))
+    dying = asyncio.create_task(renew(users))
     while await users.count_documents({"settings.voice_stability": 35}) == 0:
         assert not dying.done()
     dying.cancel()
@@ -171,9 +165,8 @@ async def test_a_migration_that_died_half_way_goes_on(database: Database, users:
         await dying
     left = await users.count_documents({"settings.stability": {"$exists": True}})
     assert 0 < left < 150
-    assert await database.migrations.done() == []
     # What was under way when it died may have arrived after all.
-    assert 0 < (await database.migrations.run(NOW))[0].documents <= left
+    assert 0 < await renew(users) <= left
     for document in documents:
         assert await settings_of(users, document["_id"]) == NEW
 
@@ -182,7 +175,7 @@ async def test_a_choice_made_while_documents_are_renewed_stays(database: Databas
     documents = [user(OLD) for _ in range(60)]
     await users.insert_many(documents)
     await asyncio.gather(
-        database.migrations.run(NOW),
+        renew(users),
         *(database.users.change_settings(each["_id"], {"voice_stability": 1}) for each in documents[::2]),
     )
     for index, document in enumerate(documents):
@@ -197,23 +190,3 @@ async def test_the_service_renews_before_it_answers(variables: dict[str, str], u
         identity = (("x-user-id", old["_id"]), ("x-user-roles", "user"))
         seen = await auth.GetSettings(pb.GetSettingsRequest(user_id=old["_id"]), metadata=identity)
         assert (seen.voice_language, seen.voice_stability, seen.background_sound) == ("es", 35, True)
-
-
-async def test_an_operator_may_renew_documents_without_a_start(
-    variables: dict[str, str],
-    users: Users,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    old = user(OLD)
-    await users.insert_one(old)
-    for variable, value in variables.items():
-        monkeypatch.setenv(variable, value)
-    told = []
-    for _ in range(2):
-        capsys.readouterr()
-        await run(("migrate", "--json"))
-        told.append(json.loads(capsys.readouterr().out.splitlines()[-1])["migrations"])
-    assert told[0] == told[1]
-    assert [(each["name"], each["documents"]) for each in told[0]] == [("settings_in_percent", 1)]
-    assert await settings_of(users, old["_id"]) == NEW

@@ -5,16 +5,17 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
-from services.auth.cli import api_keys, audit, codes, credit, keys, migrate, roles, tokens, users
+from services.auth.cli import api_keys, audit, codes, credit, keys, roles, tokens, users
 from services.auth.cli.commands import refuse
 from services.auth.composition import build
 from services.auth.settings import Settings
 from services.auth.vault import KeyFileUnusable
 from services.kernel import logs
 from services.kernel.errors import ServiceError
+from services.kernel.schema import SchemaUnfit
 from services.kernel.settings import SettingsWrong, read
 
-GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit, migrate)
+GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit)
 
 
 def main() -> None:
@@ -28,7 +29,7 @@ async def run(arguments: Sequence[str]) -> None:
     try:
         async with build(read(Settings)) as built:
             await options.command(built, options)
-    except (ServiceError, KeyFileUnusable, SettingsWrong) as failure:
+    except (ServiceError, KeyFileUnusable, SettingsWrong, SchemaUnfit) as failure:
         refuse(str(failure))
 
 

@@ -6,15 +6,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from pymongo.asynchronous.database import AsyncDatabase
+
 from services.auth.mongo.aging import MongoAging
 from services.auth.mongo.api_keys import MongoApiKeys
 from services.auth.mongo.audit import MongoAudit
 from services.auth.mongo.codes import MongoCodes
-from services.auth.mongo.collection import Collection
+from services.auth.mongo.collection import Collection, Document
 from services.auth.mongo.erasures import MongoErasures
 from services.auth.mongo.keys import MongoKeys
 from services.auth.mongo.ledger import MongoLedger
-from services.auth.mongo.migrations import Migrations
+from services.auth.mongo.replays import INDEX_OF_ANSWERS
 from services.auth.mongo.sessions import MongoSessions
 from services.auth.mongo.statement import MongoStatement
 from services.auth.mongo.traces import AccountTraces, AuditTraces, CreditTraces
@@ -39,7 +41,6 @@ class Database:
     credit_traces: CreditTraces
     audit_traces: AuditTraces
     aging: MongoAging
-    migrations: Migrations
     # For MongoReplays, which needs a key that only the service has.
     answers: Collection
     # Raises when the database does not answer.
@@ -48,48 +49,54 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Database]:
-    """Connected, with all indexes there. Raises StorageUnavailable."""
-    client = database_client(url, pool_size, _SECONDS)
+    """Connected; services.auth.schema has brought it up to date before."""
+    async with database_client(url, pool_size, _SECONDS) as client:
+        yield database_of(client[name], pool_size)
+
+
+def database_of(kept: AsyncDatabase[Document], pool_size: int) -> Database:
     turns = asyncio.Semaphore(pool_size)
 
     def collection(called: str) -> Collection:
-        return Collection(client[name][called], turns)
+        return Collection(kept[called], turns)
 
-    async with client:
-        database = Database(
-            MongoUsers(collection("users")),
-            MongoCodes(collection("activation_codes")),
-            MongoSessions(collection("sessions")),
-            MongoKeys(collection("signing_keys")),
-            MongoLedger(collection("credit_months"), collection("credit_entries")),
-            MongoStatement(collection("credit_months"), collection("credit_entries")),
-            MongoApiKeys(collection("api_keys")),
-            MongoAudit(collection("audit_log")),
-            MongoErasures(collection("erasures")),
-            AccountTraces(
-                users=collection("users"),
-                codes=collection("activation_codes"),
-                sessions=collection("sessions"),
-                api_keys=collection("api_keys"),
-            ),
-            CreditTraces(months=collection("credit_months"), entries=collection("credit_entries")),
-            AuditTraces(collection("audit_log")),
-            MongoAging(
-                sessions=collection("sessions"),
-                audit_entries=collection("audit_log"),
-                credit_months=collection("credit_months"),
-                credit_entries=collection("credit_entries"),
-            ),
-            Migrations(collection("users"), collection("schema_migrations")),
-            collection("answers"),
-            partial(client.admin.command, "ping"),
-        )
-        await database.users.prepare()
-        await database.codes.prepare()
-        await database.sessions.prepare()
-        await database.ledger.prepare()
-        await database.api_keys.prepare()
-        await database.audit.prepare()
-        await database.erasures.prepare()
-        await database.aging.prepare()
-        yield database
+    return Database(
+        MongoUsers(collection("users")),
+        MongoCodes(collection("activation_codes")),
+        MongoSessions(collection("sessions")),
+        MongoKeys(collection("signing_keys")),
+        MongoLedger(collection("credit_months"), collection("credit_entries")),
+        MongoStatement(collection("credit_months"), collection("credit_entries")),
+        MongoApiKeys(collection("api_keys")),
+        MongoAudit(collection("audit_log")),
+        MongoErasures(collection("erasures")),
+        AccountTraces(
+            users=collection("users"),
+            codes=collection("activation_codes"),
+            sessions=collection("sessions"),
+            api_keys=collection("api_keys"),
+        ),
+        CreditTraces(months=collection("credit_months"), entries=collection("credit_entries")),
+        AuditTraces(collection("audit_log")),
+        MongoAging(
+            sessions=collection("sessions"),
+            audit_entries=collection("audit_log"),
+            credit_months=collection("credit_months"),
+            credit_entries=collection("credit_entries"),
+        ),
+        collection("answers"),
+        partial(kept.client.admin.command, "ping"),
+    )
+
+
+async def make_indexes(database: Database) -> None:
+    """Those of this release. Another one needs a migration that calls this again: services.auth.schema."""
+    await database.users.prepare()
+    await database.codes.prepare()
+    await database.sessions.prepare()
+    await database.ledger.prepare()
+    await database.api_keys.prepare()
+    await database.audit.prepare()
+    await database.erasures.prepare()
+    await database.aging.prepare()
+    await database.answers.create_indexes(INDEX_OF_ANSWERS)

@@ -10,6 +10,7 @@ from services.auth.mongo.collection import Collection, Document
 from services.auth.vault import Seal, derived
 from services.kernel.replay import Attempt, Earlier
 
+INDEX_OF_ANSWERS: Final = IndexModel("expires_at", expireAfterSeconds=0, name="expires")
 _LIVES: Final = timedelta(hours=24)
 # Longer than any of these calls may take.
 _UNDER_WAY: Final = timedelta(seconds=20)
@@ -27,9 +28,6 @@ class MongoReplays:
         self._seal = Seal(key)
         self._reference = derived(key, "replay-reference")
         self._now = now
-
-    async def prepare(self) -> None:
-        await self._answers.create_indexes(IndexModel("expires_at", expireAfterSeconds=0, name="expires"))
 
     async def claim(self, attempt: Attempt) -> Earlier | None:
         now = self._now()

@@ -1,0 +1,23 @@
+"""What became of this service's documents from release to release."""
+
+from datetime import datetime
+from typing import Final
+
+from services.kernel.schema import Database, Migration, Schema
+from services.kernel.settings import read
+from services.voice.mongo import MongoVoices
+from services.voice.settings import Settings
+
+
+async def _indexes(database: Database, now: datetime) -> int:
+    await MongoVoices(database["voices"], connections=1).prepare()
+    return 0
+
+
+SCHEMA: Final = Schema("voice", (Migration("indexes", _indexes),))
+
+
+def place() -> tuple[str, str]:
+    """The database that the environment names."""
+    settings = read(Settings)
+    return str(settings.mongo_url), settings.mongo_database
