@@ -17,7 +17,7 @@ from gateway.render import render
 from gateway.settings import GatewaySettings, Limits
 
 
-def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
+def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None, client: Path | None = None) -> Spec:
     """Writes the configuration and says how to run it. `sockets` is a directory with a short path."""
     admin = sockets / "admin"
     settings = GatewaySettings(
@@ -27,6 +27,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None) -> Spec:
         listen_port=port,
         descriptors=str(ROOT / "gen/edge.pb"),
         limits=limits,
+        client=str(client.resolve()) if client else "",
         access_log=str(plan.data / "logs/access.log"),
         otlp=plan.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").removeprefix("http://"),
     )

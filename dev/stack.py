@@ -32,7 +32,7 @@ class Stack:
     `processes` is "one" for all services in one process, "many" for a process each. `engine` is
     "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. With a `provider`,
     voices are cloned there, and the engine speaks for those who have no place. `environment` goes to
-    the services, over the stack's own settings.
+    the services, over the stack's own settings. `client` is a directory whose files the gateway serves.
     """
 
     def __init__(  # noqa: PLR0913 - all but one by name, each with a default
@@ -45,6 +45,7 @@ class Stack:
         limits: Limits | None = Limits(),  # noqa: B008 - frozen
         environment: Mapping[str, str] | None = None,
         provider: Provider | None = None,
+        client: Path | None = None,
     ) -> None:
         self.data = data_dir.resolve()
         self.logs = self.data / "logs"
@@ -52,6 +53,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self.port}"
         self._plan = Plan(self.data, processes, engine, environment or {}, provider=provider)
         self._limits = limits
+        self._client = client
         self._running: dict[str, Process] = {}
         self._lock = -1
         self._cleanup = AsyncExitStack()
@@ -70,7 +72,10 @@ class Stack:
             cleanup.callback(gateway.remove, sockets)
             cleanup.push_async_callback(self._stop_all)
             await self._start_all(
-                [*self._plan.table(), gateway.spec(self._plan, self.port, sockets, self._limits)]
+                [
+                    *self._plan.table(),
+                    gateway.spec(self._plan, self.port, sockets, self._limits, self._client),
+                ]
             )
             # For `newvisions admin`, which talks to the databases of a running stack.
             settings = self.data / "settings.json"

@@ -17,6 +17,7 @@ from dev.services import Provider
 from dev.simulator.plans import PLANS
 from dev.simulator.serving import spec as simulator
 from dev.stack import DataDirectoryInUse, Stack
+from gateway.client import ClientUnusable
 
 CODES = 10
 # Never the data of a real key: what the simulator forgets when it stops would look lost there.
@@ -37,6 +38,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="of the gateway (default: a free one)")
     parser.add_argument("--processes", choices=["one", "many"], default="one", help="for the five services")
     parser.add_argument("--engine", choices=["local", "tone"], default="local", help="tone is for tests only")
+    parser.add_argument("--client", type=Path, metavar="DIR", help="a client's files, served at /")
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     _add_provider(parser)
     options = parser.parse_args()
@@ -84,6 +86,7 @@ async def _up(options: argparse.Namespace) -> int:
         engine=options.engine,
         port=options.port,
         provider=provider,
+        client=options.client,
     )
     _say(f"starting on the data in {stack.data} ...")
     try:
@@ -101,7 +104,7 @@ async def _up(options: argparse.Namespace) -> int:
             else:
                 print("\n".join([*_spoken_by(provider), *_how_to(stack, codes[0])]), flush=True)
             _say(f"crashed: {await stack.first_crash()}")
-    except (ProcessNotReady, DataDirectoryInUse, OSError) as failure:
+    except (ProcessNotReady, DataDirectoryInUse, ClientUnusable, OSError) as failure:
         _say(str(failure))
     except asyncio.CancelledError:
         _say("stopped")

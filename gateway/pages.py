@@ -12,6 +12,8 @@ from gateway.replies import PAGES
 
 # Above the document, which grows with the contracts; Envoy allows 4 KiB unless told.
 MOST_BYTES: Final = 1 << 20
+# Both, though edge.lua makes one of them: which filters a request meets is decided before.
+LOOKED_AT: Final = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
 _PAGE: Final = Path(__file__).with_name("docs.html")
 
 
@@ -35,20 +37,20 @@ def _page(path: str, content: str, headers: dict[str, str]) -> dict[str, Any]:
     headers = {**headers, "content-type": PAGES[name]}
     return {
         "name": name,
-        "match": {"path": path, "headers": [{"name": ":method", "string_match": {"exact": "GET"}}]},
+        "match": {"path": path, "headers": [LOOKED_AT]},
         "direct_response": {"status": 200, "body": {"inline_string": content}},
-        # It would refuse what no method of a service answers.
-        "typed_per_filter_config": {
-            "envoy.filters.http.grpc_json_transcoder": {
-                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-                "disabled": True,
-            }
-        },
+        "typed_per_filter_config": no_transcoder(),
         "response_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
             for key, value in headers.items()
         ],
     }
+
+
+def no_transcoder() -> dict[str, Any]:
+    """It would refuse what no method of a service answers."""
+    disabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    return {"envoy.filters.http.grpc_json_transcoder": disabled}
 
 
 def _digest(html: str, element: str) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gateway.client import client_routes, largest, read_client
 from gateway.limits import buckets, rate_limits
-from gateway.pages import MOST_BYTES, pages
+from gateway.pages import pages
 from gateway.replies import local_reply_config
 from gateway.routes import DEFAULT_BODY_KIB, Route, read_routes
 from gateway.settings import SERVICES, GatewaySettings, Limits, load_settings
@@ -26,20 +27,20 @@ HERE = Path(__file__).parent
 
 def render(settings: GatewaySettings) -> str:
     """The whole configuration as YAML. The same contracts and settings give the same text."""
-    routes = read_routes(Path(settings.descriptors))
+    routes, files = read_routes(Path(settings.descriptors)), read_client(settings.client)
     # Not autoescaped: this writes YAML, and every value goes through `tojson`.
     templates = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)  # noqa: S701  # nosec B701
     return templates.get_template("envoy.yaml.j2").render(
         settings=settings,
         upstreams=[_upstream(name, settings.upstreams[name]) for name in SERVICES],
         telemetry=_upstream("telemetry", settings.otlp) if settings.otlp else None,
-        virtual_host=virtual_host(routes, settings, pages(Path(settings.descriptors))),
-        most_page_bytes=MOST_BYTES,
+        virtual_host=virtual_host(routes, settings, pages(Path(settings.descriptors)), client_routes(files)),
+        most_page_bytes=largest(files),
         rate_limits=rate_limits(),
         buckets=buckets(settings.limits) if settings.limits else [],
         default_body_bytes=DEFAULT_BODY_KIB * 1024,
         transcoder=_transcoder(routes, settings),
-        local_replies=local_reply_config(),
+        local_replies=local_reply_config({file.content_type for file in files}),
         lua=_known_origins(settings) + (HERE / "edge.lua").read_text(),
         api_keys_lua=(HERE / "api_keys.lua").read_text(),
     )

@@ -1,5 +1,6 @@
 """The gateway's own refusals, in the same shape as the services' errors."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,8 @@ OURS = _because("lua_response")
 LOOK = "Check the path and the method; the paths begin with /v1."
 LOG_IN = "Log in (POST /v1/auth/login) and send the access token as a bearer token or cookie."
 
+# How the names of routes to a client's own files begin; the content type follows.
+CLIENT = "client"
 # Routes that the gateway answers by itself.
 PAGES = {"GET /docs": "text/html; charset=utf-8", "GET /v1/openapi.json": "application/json"}
 
@@ -165,9 +168,11 @@ ANYTHING_ELSE = Reply(
 )
 
 
-def local_reply_config() -> dict[str, Any]:
+def local_reply_config(client_types: Iterable[str] = ()) -> dict[str, Any]:
+    """`client_types` are the content types of a client's own files."""
     mappers = [
         *(_page(route, content_type) for route, content_type in PAGES.items()),
+        *(_client_file(content_type) for content_type in sorted(client_types)),
         _healthy(),
         _parse_error(),
         *(_mapper(reply) for reply in REPLIES),
@@ -177,8 +182,23 @@ def local_reply_config() -> dict[str, Any]:
 
 def _page(route: str, content_type: str) -> dict[str, Any]:
     """What the gateway answers by itself is no refusal, and goes out as it is."""
-    body = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": content_type}
-    return {"filter": _filter(200, f"xds.route_name == '{route}'"), "body_format_override": body}
+    return {
+        "filter": _filter(200, f"xds.route_name == '{route}'"),
+        "body_format_override": _as_it_is(content_type),
+    }
+
+
+def _client_file(content_type: str) -> dict[str, Any]:
+    """Also when there is none because the browser has it: then the body is empty."""
+    condition = f"response.code < 400 && xds.route_name.startsWith('{CLIENT} {content_type} ')"
+    return {
+        "filter": _expression(condition),
+        "body_format_override": _as_it_is(content_type),
+    }
+
+
+def _as_it_is(content_type: str) -> dict[str, Any]:
+    return {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": content_type}
 
 
 def _healthy() -> dict[str, Any]:
@@ -229,6 +249,10 @@ def _filter(status: int, when: str = "") -> dict[str, Any]:
     expression = f"response.code == {status}"
     if when:
         expression += f" && {when}"
+    return _expression(expression)
+
+
+def _expression(expression: str) -> dict[str, Any]:
     return {
         "extension_filter": {
             "name": "cel",

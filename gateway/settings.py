@@ -41,6 +41,8 @@ class GatewaySettings:
     listen_port: int = 8080
     descriptors: str = "gen/edge.pb"
     cors_origins: tuple[str, ...] = ()
+    # A directory with a client's own files, read at start and served at /; empty for none.
+    client: str = ""
     # None for clear text: behind a load balancer that ends TLS, or on one machine.
     listener_tls: Tls | None = None
     # What the services know the gateway by. With it they are believed only by their own names.

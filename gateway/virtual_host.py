@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from gateway.client import RESERVED
 from gateway.limits import pace_of
 from gateway.routes import DEFAULT_BODY_KIB, Route, path_order, path_regex
 from gateway.settings import GatewaySettings
@@ -16,6 +17,7 @@ BUFFER = "envoy.filters.http.buffer"
 GRACE_SECONDS = 0.25
 # A stream that sends nothing for this long is broken.
 STREAM_IDLE_SECONDS = 20.0
+_UNKNOWN = "There is no such route."
 EXPOSED = (
     "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
     "content-disposition, performance-id, recording-id, voice-note-text, voice-source, "
@@ -24,9 +26,12 @@ EXPOSED = (
 
 
 def virtual_host(
-    routes: list[Route], settings: GatewaySettings, pages: Iterable[dict[str, Any]] = ()
+    routes: list[Route],
+    settings: GatewaySettings,
+    pages: Iterable[dict[str, Any]] = (),
+    client: Iterable[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """`pages` are answered by the gateway itself."""
+    """`pages` and the files of the `client` are answered by the gateway itself."""
     host: dict[str, Any] = {
         "name": "newvisions",
         "domains": ["*"],
@@ -34,7 +39,10 @@ def virtual_host(
             *pages,
             *(_forward(route) for route in routes),
             *_wrong_methods(routes),
-            _miss("unknown", {"prefix": "/"}, "There is no such route."),
+            # Before the client, which has an answer for everything.
+            *(_miss(f"unknown {name}", {"path_separated_prefix": f"/{name}"}, _UNKNOWN) for name in RESERVED),
+            *client,
+            _miss("unknown", {"prefix": "/"}, _UNKNOWN),
         ],
         # Tokens stop here: services trust what was verified, not what was sent.
         # What a client says of its own address counts for nothing.

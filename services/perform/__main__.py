@@ -24,6 +24,7 @@ from services.perform.mongo import MongoPerformances
 from services.perform.orphans import Orphans
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
+from services.perform.places import Places
 from services.perform.ports import Ports
 from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
@@ -52,7 +53,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         most = Most(settings.most_recordings, settings.most_recorded_bytes)
         story = Story(ports, Room(performances, most, _now), patience, _now)
         background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
-        performing = Performing(ports, story, background, patience, _now)
+        performing = Performing(ports, story, background, patience, _now, places=_places(settings))
         servicer = PerformServicer(
             performing,
             Archive(ports, patience, _now),
@@ -95,7 +96,8 @@ def _speeches(
     # A speech is longer than a memo.
     speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
     key_lives = timedelta(hours=settings.key_hours)
-    return SpeechStreaming(replace(ports, speech=speech), keys, background, key_lives, _now)
+    places = Places("speeches", settings.most_speeches_at_once, settings.most_speeches_at_once)
+    return SpeechStreaming(replace(ports, speech=speech), keys, background, key_lives, _now, places=places)
 
 
 def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, Any]) -> Ports:
@@ -108,6 +110,10 @@ def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, 
         performances=performances,
         recordings=performances,
     )
+
+
+def _places(settings: Settings) -> Places:
+    return Places("memos", settings.least_at_once, settings.most_at_once, settings.late_seconds)
 
 
 def _patience(settings: Settings) -> Patience:

@@ -1,6 +1,7 @@
 """One of many requests performs; the others wait for its outcome."""
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -12,9 +13,11 @@ from services.perform.domain import Failure, Order, Patience, Performance, Phase
 from services.perform.errors import (
     CallerLeft,
     PerformanceInterrupted,
+    PerformBusy,
     StillPerforming,
     of_performance,
 )
+from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
 from services.perform.steps import Take
@@ -47,13 +50,14 @@ class Claiming:
         self._patience = patience
         self._now = now
 
-    async def claim(self, request: Request, give_up: float) -> Take | Performance:
+    async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
         """A new take, or the earlier performance that has the outcome. Waits until `give_up`, by the loop's
-        clock."""
+        clock. Raises PerformBusy when there is no place for one more; who waits for another one's outcome
+        needs none."""
         while True:
             take = Take(request.performance_id, request.user_id, self._now(), bool(request.key))
             take.order = request.order
-            holder = await self._written_down(request, take)
+            holder = await self._placed(request, take, places)
             if holder is None:
                 return take
             if self._expired(holder):
@@ -65,6 +69,21 @@ class Claiming:
             if ended is not None and not _came_to_nothing(ended):
                 log.info("performance_joined", performance_id=str(ended.performance_id), state=ended.state)
                 return ended
+
+    async def _placed(self, request: Request, take: Take, places: Places) -> Performance | None:
+        """Written down, with a place; or the holder of its key, who is waited for without one."""
+        with ExitStack() as place:
+            try:
+                place.enter_context(places.one())
+            except PerformBusy:
+                holder = await self._performances.holder(self._new(request))
+                if holder is None:
+                    raise
+                return holder
+            holder = await self._written_down(request, take)
+            if holder is None:
+                take.place = place.pop_all()
+            return holder
 
     async def _written_down(self, request: Request, take: Take) -> Performance | None:
         try:

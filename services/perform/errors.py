@@ -1,9 +1,17 @@
 """What can happen to a performance or a recording that its caller may know."""
 
-from typing import ClassVar
+import asyncio
+from typing import ClassVar, Final
 from uuid import UUID
 
+import structlog
+
 from services.kernel.errors import Kind, ServiceError
+
+log = structlog.get_logger()
+
+# Why a performance was cancelled.
+LEFT: Final = "caller left"
 
 
 class ValueTooLong(ServiceError):
@@ -87,6 +95,14 @@ class RangeNotSatisfiable(ServiceError):
     action = "Ask for a range within the recording."
 
 
+class PerformBusy(ServiceError):
+    """All places are taken: nothing was begun, nothing is kept of it."""
+
+    kind, reason = Kind.UNAVAILABLE, "PERFORM_BUSY"
+    action = "Try again after the seconds named in Retry-After."
+    retry_after_seconds = 2
+
+
 class StorageUnavailable(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "SERVICE_UNAVAILABLE"
     action = "Try again in a few seconds."
@@ -97,6 +113,19 @@ class NotReady(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "NOT_READY"
     action = "Wait until the services named are back."
     retry_after_seconds = 2
+
+
+def told(failure: BaseException) -> ServiceError:
+    """What the waiting caller gets; a cancelled performance must not look like a cancelled caller."""
+    if isinstance(failure, ServiceError):
+        return failure
+    if isinstance(failure, TimeoutError):
+        return PerformanceTooSlow("The performance took too long.")
+    if isinstance(failure, asyncio.CancelledError):
+        kind = CallerLeft if LEFT in failure.args else PerformanceInterrupted
+        return kind("The performance was stopped before the memo was whole.")
+    log.error("performance_crashed", exc_info=failure)
+    return PerformanceCrashed("Something went wrong on our side.")
 
 
 def of_performance(performance_id: UUID, error: ServiceError) -> ServiceError:

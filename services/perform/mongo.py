@@ -70,12 +70,17 @@ class MongoPerformances:
                     await self._performances.insert_one(document_of(performance))
                     return None
                 except DuplicateKeyError:
-                    holder = await self._performances.find_one(
-                        {"user_id": performance.user_id, "key": key_of(performance)}
-                    )
+                    pass
             # Gone again when the holder failed meanwhile.
-            if holder is not None:
-                return performance_in(holder)
+            if (holder := await self.holder(performance)) is not None:
+                return holder
+
+    async def holder(self, performance: Performance) -> Performance | None:
+        async with self._reachable():
+            found = await self._performances.find_one(
+                {"user_id": performance.user_id, "key": key_of(performance)}
+            )
+        return None if found is None else performance_in(found)
 
     async def find(self, performance_id: UUID) -> Performance | None:
         async with self._reachable():

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from time import perf_counter
 from uuid import UUID
 
 import structlog
@@ -23,14 +24,15 @@ from services.perform.domain import (
     expected_seconds,
 )
 from services.perform.errors import (
+    LEFT,
     CallerLeft,
-    PerformanceCrashed,
     PerformanceInterrupted,
     PerformanceNotFound,
-    PerformanceTooSlow,
     RecordingNotFound,
     of_performance,
+    told,
 )
+from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
 from services.perform.sound import Sound
@@ -42,7 +44,6 @@ log = structlog.get_logger()
 OUTCOMES = Counter(
     "perform_outcomes_total", "Performances that ended, by state and reason.", ["state", "reason"]
 )
-_LEFT = "caller left"
 # A stream ends so long after its last audio at most, that its outcome is written down by then.
 _LONGEST_END_SECONDS = 1.0
 
@@ -65,9 +66,17 @@ class Heading:
 
 
 class Performing:
-    def __init__(
-        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+    def __init__(  # noqa: PLR0913 - built in one place, the last one by name
+        self,
+        ports: Ports,
+        story: Story,
+        background: Background,
+        patience: Patience,
+        now: Clock,
+        *,
+        places: Places,
     ) -> None:
+        self._places = places
         self._performances = ports.performances
         self._blobs = ports.blobs
         self._story = story
@@ -81,7 +90,7 @@ class Performing:
     async def perform(self, request: Request) -> Performed:
         """The whole memo. It is made to its end also when the caller leaves: the next one may ask for it."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
-        take = await self._claiming.claim(request, give_up)
+        take = await self._claiming.claim(request, give_up, self._places)
         if isinstance(take, Performance):
             async with self._delivering(take, request.key):
                 return await self._again(take)
@@ -103,7 +112,7 @@ class Performing:
         """The heading with the first audio, then the rest. A caller who leaves before the audio is whole
         ends the performance: nothing is kept, nothing is charged."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
-        take = await self._claiming.claim(request, give_up)
+        take = await self._claiming.claim(request, give_up, self._places)
         if isinstance(take, Performance):
             async with self._delivering(take, request.key):
                 again = await self._again(take)
@@ -128,7 +137,7 @@ class Performing:
             await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
             if not take.decided:
-                task.cancel(_LEFT)
+                task.cancel(LEFT)
             elif not heard_all:
                 self._leave(take, task)
 
@@ -180,7 +189,14 @@ class Performing:
 
     def _begin(self, take: Take) -> asyncio.Task[None]:
         """The caller's own deadline may be shorter; who asks again gets what is made meanwhile."""
-        return self._background.start(self._run(take), self._patience.performance.total_seconds())
+        task = self._background.start(self._run(take), self._patience.performance.total_seconds())
+        # Also when it is cancelled before it ran.
+        task.add_done_callback(lambda _: self._give_place_back(take))
+        return task
+
+    def _give_place_back(self, take: Take) -> None:
+        self._places.ended(perf_counter() - take.began, well=take.charge is not None)
+        take.place.close()
 
     async def _run(self, take: Take) -> None:
         """Never raises: who waits finds the outcome in the take."""
@@ -212,7 +228,7 @@ class Performing:
             async with asyncio.timeout(self._patience.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
-            cause, take.decided = of_performance(take.performance_id, _told(failure)), True
+            cause, take.decided = of_performance(take.performance_id, told(failure)), True
             try:
                 await self._undo(take, cause)
             finally:
@@ -263,19 +279,6 @@ def _not_vital(performance_id: UUID) -> Iterator[None]:
         yield
     except ServiceError as error:
         log.warning("delivery_unknown", performance_id=str(performance_id), cause=error.reason)
-
-
-def _told(failure: BaseException) -> ServiceError:
-    """What the waiting caller gets; a cancelled performance must not look like a cancelled caller."""
-    if isinstance(failure, ServiceError):
-        return failure
-    if isinstance(failure, TimeoutError):
-        return PerformanceTooSlow("The performance took too long.")
-    if isinstance(failure, asyncio.CancelledError):
-        kind = CallerLeft if _LEFT in failure.args else PerformanceInterrupted
-        return kind("The performance was stopped before the memo was whole.")
-    log.error("performance_crashed", exc_info=failure)
-    return PerformanceCrashed("Something went wrong on our side.")
 
 
 def _charge(take: Take) -> Charge:

@@ -103,6 +103,9 @@ class Performances(Protocol):
     async def claim(self, performance: Performance) -> Performance | None:
         """Write a new one down. None when that worked, else the one that holds its key."""
 
+    async def holder(self, performance: Performance) -> Performance | None:
+        """The one that holds the key under which this one would be written down. Writes nothing."""
+
     async def find(self, performance_id: UUID) -> Performance | None: ...
 
     async def renew(self, performance_id: UUID, due_at: datetime) -> bool:

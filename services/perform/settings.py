@@ -32,6 +32,14 @@ class Settings(BaseSettings):
 
     # From the claim to the kept recording; what takes longer is undone.
     performance_seconds: float = Field(default=60, gt=0, le=300)
+    # Performances that a process takes on at once, when they become late.
+    least_at_once: int = Field(default=8, ge=1, le=1000)
+    # The same when they do not; between the two it finds its own number.
+    most_at_once: int = Field(default=64, ge=1, le=1000)
+    # A performance is late when it takes longer.
+    late_seconds: float = Field(default=6, gt=0, le=60)
+    # Speeches that a process takes on at once, beside the performances.
+    most_speeches_at_once: int = Field(default=16, ge=1, le=1000)
     # A second request with the key of one under way waits so long for its outcome.
     join_seconds: float = Field(default=60, gt=0, le=300)
     # A process that performs says within this time that it is alive, or another one ends what it began.

@@ -20,6 +20,7 @@ from services.perform import saga
 from services.perform.background import Background
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences
 from services.perform.errors import AudioNotWhole
+from services.perform.places import Places
 from services.perform.ports import Clock, Ports, SpeechKeys
 from services.perform.saga import Step
 from services.perform.speaking import Words, spoken
@@ -95,9 +96,17 @@ class _Saying:
 
 
 class SpeechStreaming:
-    def __init__(
-        self, ports: Ports, keys: SpeechKeys, background: Background, key_lives: timedelta, now: Clock
+    def __init__(  # noqa: PLR0913 - built in one place, the last one by name
+        self,
+        ports: Ports,
+        keys: SpeechKeys,
+        background: Background,
+        key_lives: timedelta,
+        now: Clock,
+        *,
+        places: Places,
     ) -> None:
+        self._places = places
         self._ports = ports
         self._keys = keys
         self._background = background
@@ -109,8 +118,14 @@ class SpeechStreaming:
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[Opening | bytes | Charge, None]:
         """The opening, the audio as it is made, and at the end what it cost. Consume inside `aclosing`.
 
-        A listener who leaves stops the engine, and pays for what was made until then.
+        A listener who leaves stops the engine, and pays for what was made until then. Raises PerformBusy.
         """
+        with self._places.one():
+            async with aclosing(self._spoken(request)) as parts:
+                async for part in parts:
+                    yield part
+
+    async def _spoken(self, request: SpeechRequest) -> AsyncGenerator[Opening | bytes | Charge, None]:
         await self._claim(request)
         saying = _Saying(request, self._now())
         try:

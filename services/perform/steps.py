@@ -1,6 +1,6 @@
 """The story of a performance, as a list that anyone can read."""
 
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
@@ -70,6 +70,8 @@ class Take:
     # All audio is there, or it is being undone: a caller who leaves now changes nothing any more.
     decided: bool = False
     failure: BaseException | None = None
+    # Closing it gives its place back.
+    place: ExitStack = field(default_factory=ExitStack)
     # Its caller went away without the answer.
     left: bool = False
     began: float = field(default_factory=perf_counter)

@@ -121,6 +121,15 @@ async def test_a_raw_body_arrives_whole_with_its_type_and_its_query(http: httpx.
     assert (body["bytes"], body["status"], body["hash"]) == (len(audio), "audio/ogg", "yes")
 
 
+async def test_looking_at_what_would_be_compressed_leaves_nothing_behind(http: httpx.AsyncClient) -> None:
+    for _ in range(2):
+        told = await http.head("/v1/recordings/long", headers={**bearer(), "accept-encoding": "gzip"})
+        # What came after the headers would be taken for the next answer on this connection.
+        asked = await http.get("/v1/recordings/long", headers={**bearer(), "accept-encoding": "identity"})
+        assert (told.status_code, told.content) == (200, b"")
+        assert told.headers["content-length"] == asked.headers["content-length"]
+
+
 async def test_a_form_arrives_whole_with_its_boundary(http: httpx.AsyncClient) -> None:
     answer = await http.post(UPLOAD, files={"file": ("memo.mp3", MP3)}, headers=bearer())
     assert answer.status_code == 200, answer.text

@@ -1,0 +1,79 @@
+"""How many performances this process takes on at once: more than it can end in good time help nobody."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from services.perform.errors import PerformBusy
+
+REFUSED = Counter("perform_refused_total", "Requests refused at once because all places were taken.", ["for"])
+OPEN = Gauge("perform_places", "How many this process takes on at once.", ["for"])
+_FEWER: Final = 0.75
+
+
+class Places:
+    """Who finds none is refused before anything is written, reserved or asked of others.
+
+    Their number lies between `least` and `most`, and follows from how long performances take: it grows as
+    they end in good time while all places are taken, and is cut by a quarter when one was late, at most once
+    in `late_seconds`. So nobody waits in a queue that this machine, its engine or its provider cannot keep up
+    with, whatever they are able to do.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        least: int,
+        most: int,
+        late_seconds: float = 0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        """With `least` and `most` the same there is nothing to learn."""
+        self._refused = REFUSED.labels(name)
+        self._shown = OPEN.labels(name)
+        self._least = min(least, most)
+        self._most = most
+        self._late_seconds = late_seconds
+        self._clock = clock
+        self._taken = 0
+        self._last_cut: float | None = None
+        # A busy evening must not begin with refusals.
+        self._set(max(self._least, most / 2))
+
+    @property
+    def open(self) -> int:
+        return int(self._open)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Raises PerformBusy at once when all are taken."""
+        if self._taken >= self.open:
+            self._refused.inc()
+            raise PerformBusy("Too many performances are under way.")
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
+
+    def ended(self, seconds: float, *, well: bool) -> None:
+        """What one performance tells of the others. To be said while it still has its place."""
+        if seconds > self._late_seconds:
+            self._cut()
+        elif well and self._taken >= self.open:
+            # Until the first was late twice as many in that time, then one more.
+            self._set(self._open + (1 if self._last_cut is None else 1 / self._open))
+
+    def _cut(self) -> None:
+        now = self._clock()
+        # Those that were late together are one piece of news.
+        if self._last_cut is None or now - self._last_cut >= self._late_seconds:
+            self._last_cut = now
+            self._set(self._open * _FEWER)
+
+    def _set(self, count: float) -> None:
+        self._open = min(max(count, self._least), self._most)
+        self._shown.set(self.open)

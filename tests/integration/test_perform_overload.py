@@ -1,0 +1,95 @@
+"""More than the service can take on: who has a place is served, who has none is told at once."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from services.kernel.edge import api_error
+from tests.integration.perform_stage import TEXT, Stage, furnish, heard, outcome, staged, stream_order
+
+PLACES = 3
+
+
+@pytest.fixture
+async def stage(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    furnish(monkeypatch, mongo_url, tmp_path, least_at_once=PLACES, most_at_once=PLACES)
+    async with staged(monkeypatch) as opened:
+        yield opened
+
+
+async def full(stage: Stage) -> list[asyncio.Task[str]]:
+    """Performances that wait for their speech, as many as there are places for."""
+    stage.peers.held.clear()
+    waiting = [
+        asyncio.create_task(outcome(stage.perform(idempotency_key=str(number)))) for number in range(PLACES)
+    ]
+    await stage.peers.until(lambda: stage.peers.calls.count("speak") == PLACES)
+    return waiting
+
+
+async def test_ten_times_too_many_are_refused_before_anything_is_done_for_them(stage: Stage) -> None:
+    waiting = await full(stage)
+    before = len(stage.peers.calls)
+    crowd = [outcome(stage.perform(f"user-{number}")) for number in range(10 * PLACES)]
+    assert Counter(await asyncio.gather(*crowd)) == {"PERFORM_BUSY": 10 * PLACES}
+    assert len(stage.peers.calls) == before
+    stage.peers.held.set()
+    assert await asyncio.gather(*waiting) == [TEXT] * PLACES
+    assert len(stage.peers.charged) == PLACES
+
+
+async def test_a_refusal_is_503_and_says_when_to_come_back(stage: Stage) -> None:
+    waiting = await full(stage)
+    for call in (
+        stage.perform("crowd"),
+        heard(stage.stub.StreamPerform(stream_order(), **stage.by("crowd"))),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await call
+        error, retry_after_seconds = api_error(failure.value)
+        assert error is not None
+        assert (error.http_status, error.error) == (503, "PERFORM_BUSY")
+        assert retry_after_seconds > 0
+    stage.peers.held.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_place_is_free_again_however_its_performance_ended(stage: Stage) -> None:
+    for _ in range(2):
+        waiting = await full(stage)
+        stage.peers.held.set()
+        await asyncio.gather(*waiting)
+    stage.peers.held.clear()
+    listeners = [
+        stage.stub.StreamPerform(stream_order(value=str(number)), **stage.by()) for number in range(PLACES)
+    ]
+    for listener in listeners:
+        await listener.read()
+        listener.cancel()
+    for listener in listeners:
+        heading: dict[str, Any] = dict(await listener.initial_metadata())
+        await stage.ended(heading["recording-id"])
+    stage.peers.fail["compose"] = RuntimeError("gone")
+    for _ in range(PLACES):
+        await outcome(stage.perform())
+    stage.peers.fail.clear()
+    stage.peers.held.set()
+    everybody = await asyncio.gather(*(outcome(stage.perform(f"user-{n}")) for n in range(PLACES)))
+    assert everybody == [TEXT] * PLACES
+
+
+async def test_who_asks_again_gets_the_outcome_though_all_places_are_taken(stage: Stage) -> None:
+    first = await stage.perform(idempotency_key="kept")
+    waiting = await full(stage)
+    assert await stage.perform(idempotency_key="kept") == first
+    twin = asyncio.create_task(stage.perform(idempotency_key="0"))
+    assert await outcome(stage.perform("somebody-else")) == "PERFORM_BUSY"
+    stage.peers.held.set()
+    assert (await twin).text == TEXT
+    await asyncio.gather(*waiting)
+    assert len(stage.peers.charged) == 1 + PLACES
