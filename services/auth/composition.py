@@ -1,7 +1,7 @@
 """Builds the service from its settings: for the server, and for the command line."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,6 @@ from services.auth.domain.slowdown import Patience
 from services.auth.factors import read_factors
 from services.auth.keyring import KeyRing
 from services.auth.mongo import Database, open_database
-from services.auth.mongo.replays import MongoReplays
 from services.auth.passwords import Argon2Cost, Argon2Passwords
 from services.auth.plans import read_plans
 from services.auth.rpc import SessionAccess, UseCases
@@ -35,9 +34,13 @@ from services.auth.usecases.registration import Registrations
 from services.auth.usecases.reset import PasswordResets
 from services.auth.usecases.slowdown import Slowdown
 from services.auth.valkey import SECONDS, ValkeyAttempts
-from services.auth.vault import HmacRefreshTokens, Seal, read_key
+from services.auth.vault import HmacRefreshTokens, Seal, derived, read_key
+from services.kernel.answers import KeptAnswers, Secrets
 from services.kernel.cache import cache_client
 from services.kernel.schema import bring_up_to_date
+
+# Longer than any call whose answer is kept may take.
+_LONGEST_ANSWER = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Built:
     ask: UseCases
     sessions: SessionAccess
     credentials: Credentials
-    replays: MongoReplays
+    replays: KeptAnswers
 
 
 def clock() -> datetime:
@@ -98,8 +101,13 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 database.users, database.codes, database.sessions, passwords, password_rules
             )
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
-            replays = MongoReplays(database.answers, key, clock)
+            replays = answers_of(database, key, clock)
             yield Built(database, makers, ask, sessions, credentials, replays)
+
+
+def answers_of(database: Database, key: bytes, now: Callable[[], datetime]) -> KeptAnswers:
+    secrets = Secrets(Seal(key), derived(key, "replay-reference"))
+    return KeptAnswers(database.answers, secrets, _LONGEST_ANSWER, now)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from random import SystemRandom
 
 import httpx
 import structlog
 
 from newvisions.content.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
+from services.content.answers import ValkeyAnswers
 from services.content.asking import Asking
 from services.content.domain import Lexicon
 from services.content.filters import load_filters
@@ -31,6 +33,10 @@ from services.kernel.settings import read
 log = structlog.get_logger()
 
 _KEPT_OPEN_SECONDS = 240.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 @asynccontextmanager
@@ -56,6 +62,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             keeps_thoughts=settings.cache_seconds > 0,
             keeps_notes=settings.cache_seconds > 0 and settings.cache_for_perform,
         )
+        handlers.replays["newvisions.content.v1"] = ValkeyAnswers(valkey, _now)
         asking = Asking(models, lexicon, filters, settings.budget_seconds)
         servicer = ContentServicer(Writing(asking, lexicon, filters, memory))
         add_ContentServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]

@@ -12,6 +12,7 @@ from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
+from services.voice.answers import COLLECTION, kept_answers
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.composition import clock, clones_of, open_pooled, open_stores
 from services.voice.erasing import Erasing
@@ -34,11 +35,13 @@ from services.voice.valkey import ValkeyPins
 @asynccontextmanager
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
-    blobs = SealedBlobs(open_store(settings.blob_url), read_keys(settings.key_file))
+    keys = read_keys(settings.key_file)
+    blobs = SealedBlobs(open_store(settings.blob_url), keys)
     profiles = Profiles(blobs, settings.profile_cache_mib << 20, settings.profile_cache_seconds, monotonic)
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings))
         handlers.dependencies["voice database"] = partial(stores.database.command, "ping")
+        handlers.replays["newvisions.voice.v1"] = kept_answers(stores.database[COLLECTION], keys, clock)
         pooled = await stack.enter_async_context(open_pooled(settings, stores))
         examiners = Examiners(settings.sample_workers, settings.sample_queue, settings.sample_seconds)
         stack.push_async_callback(examiners.close)

@@ -5,6 +5,7 @@ from typing import Final
 
 from services.kernel.schema import Database, Migration, Schema
 from services.kernel.settings import read
+from services.voice import answers
 from services.voice.mongo import MongoVoices
 from services.voice.settings import Settings
 
@@ -14,7 +15,12 @@ async def _indexes(database: Database, now: datetime) -> int:
     return 0
 
 
-SCHEMA: Final = Schema("voice", (Migration("indexes", _indexes),))
+async def _answers(database: Database, now: datetime) -> int:
+    await answers.make_index(database[answers.COLLECTION])
+    return 0
+
+
+SCHEMA: Final = Schema("voice", (Migration("indexes", _indexes), Migration("answers", _answers)))
 
 
 def place() -> tuple[str, str]:

@@ -112,6 +112,19 @@ async def test_the_same_question_gets_the_kept_thought_and_a_performance_never_d
     assert [(await content.ComposeNote(same)).cached for _ in range(2)] == [False, False]
 
 
+async def test_a_thought_whose_answer_was_lost_is_given_again_under_its_key(
+    content: ContentServiceStub,
+) -> None:
+    who = (*signed_in(), ("idempotency-key", "k1"))
+    asked = [pb.GenerateThoughtRequest(topic="animals", value=value) for value in ("elephant", "giraffe")]
+    first, again = [await content.GenerateThought(asked[0], metadata=who) for _ in range(2)]
+    # The same answer, and not the one that is kept for whoever asks the same without a key.
+    assert (again, again.cached) == (first, False)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await content.GenerateThought(asked[1], metadata=who)
+    assert failed(failure.value).error == "IDEMPOTENCY_KEY_REUSED"
+
+
 async def test_erasing_a_user_forgets_their_notes_and_thoughts(content: ContentServiceStub) -> None:
     who = signed_in()
     user_id = who[0][1]

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from services.auth.mongo.aging import MongoAging
@@ -16,11 +17,11 @@ from services.auth.mongo.collection import Collection, Document
 from services.auth.mongo.erasures import MongoErasures
 from services.auth.mongo.keys import MongoKeys
 from services.auth.mongo.ledger import MongoLedger
-from services.auth.mongo.replays import INDEX_OF_ANSWERS
 from services.auth.mongo.sessions import MongoSessions
 from services.auth.mongo.statement import MongoStatement
 from services.auth.mongo.traces import AccountTraces, AuditTraces, CreditTraces
 from services.auth.mongo.users import MongoUsers
+from services.kernel.answers import EXPIRES_AT
 from services.kernel.database import database_client
 
 _SECONDS = 5.0
@@ -41,7 +42,7 @@ class Database:
     credit_traces: CreditTraces
     audit_traces: AuditTraces
     aging: MongoAging
-    # For MongoReplays, which needs a key that only the service has.
+    # For the kernel's KeptAnswers, which needs a key that only the service has.
     answers: Collection
     # Raises when the database does not answer.
     ping: Callable[[], Awaitable[object]]
@@ -99,4 +100,4 @@ async def make_indexes(database: Database) -> None:
     await database.audit.prepare()
     await database.erasures.prepare()
     await database.aging.prepare()
-    await database.answers.create_indexes(INDEX_OF_ANSWERS)
+    await database.answers.create_indexes(IndexModel(EXPIRES_AT, expireAfterSeconds=0, name="expires"))

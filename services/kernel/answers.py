@@ -1,0 +1,117 @@
+"""Answers that may be asked for again: found by a keyed hash, and sealed, since some show a secret once."""
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+from typing import Any, Final, Protocol
+
+from services.kernel.replay import Attempt, Earlier
+
+Document = dict[str, Any]
+
+# The index that lets the database remove what has expired, now and then.
+EXPIRES_AT: Final = "expires_at"
+_LIVES: Final = timedelta(hours=24)
+
+
+class AnswerDocuments(Protocol):
+    """A collection of the service's own, whose failures are the service's own errors."""
+
+    async def insert_unless_there(self, document: Document) -> bool: ...
+
+    async def find_one(self, document_id: object) -> Document | None: ...
+
+    async def update(self, where: Mapping[str, Any], change: Mapping[str, Any]) -> bool: ...
+
+    async def delete(self, where: Mapping[str, Any]) -> bool: ...
+
+
+class Sealing(Protocol):
+    """What was sealed for one label opens for that label only."""
+
+    def seal(self, secret: bytes, label: str) -> bytes: ...
+
+    def open(self, sealed: bytes, label: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    sealing: Sealing
+    # Without it nobody can try what a request was.
+    reference: bytes
+
+
+class KeptAnswers:
+    """Implements Replays.
+
+    `longest` is longer than any of these calls may take: then whoever had the key is gone. `asked` gives what
+    two requests that ask for the same have in common, where that is not all of it.
+    """
+
+    def __init__(
+        self,
+        answers: AnswerDocuments,
+        secrets: Secrets,
+        longest: timedelta,
+        now: Callable[[], datetime],
+        asked: Callable[[Attempt], bytes] = attrgetter("request"),
+    ) -> None:
+        self._answers = answers
+        self._sealing = secrets.sealing
+        self._reference = secrets.reference
+        self._longest = longest
+        self._now = now
+        self._asked = asked
+
+    async def claim(self, attempt: Attempt) -> Earlier | None:
+        now = self._now()
+        ours: Document = {
+            "attempt": attempt.attempt_id,
+            "request": self._digest(self._asked(attempt)),
+            "until": now + self._longest,
+            EXPIRES_AT: now + _LIVES,
+        }
+        place = self._place(attempt)
+        while True:
+            if await self._answers.insert_unless_there({"_id": place, **ours}):
+                return None
+            found = await self._answers.find_one(place)
+            if found is None:
+                continue
+            if not _is_over(found, now):
+                return self._earlier(found, ours["request"])
+            same = {"_id": place, "attempt": found["attempt"]}
+            if await self._answers.update(same, {"$set": ours, "$unset": {"answer": ""}}):
+                return None
+
+    async def keep(self, attempt: Attempt, answer: bytes) -> None:
+        place = self._place(attempt)
+        sealed = self._sealing.seal(answer, _label(place))
+        ours = {"_id": place, "attempt": attempt.attempt_id}
+        await self._answers.update(ours, {"$set": {"answer": sealed}})
+
+    async def free(self, attempt: Attempt) -> None:
+        await self._answers.delete({"_id": self._place(attempt), "attempt": attempt.attempt_id})
+
+    def _earlier(self, found: Document, request: str) -> Earlier:
+        sealed = found.get("answer")
+        answer = None if sealed is None else self._sealing.open(sealed, _label(found["_id"]))
+        return Earlier(found["request"] == request, answer)
+
+    def _place(self, attempt: Attempt) -> str:
+        return self._digest(attempt.user_id.encode(), attempt.method.encode(), attempt.key.encode())
+
+    def _digest(self, *parts: bytes) -> str:
+        return hmac.digest(self._reference, b"\0".join(parts), "sha256").hex()
+
+
+def _label(place: str) -> str:
+    return f"replay:{place}"
+
+
+def _is_over(found: Document, now: datetime) -> bool:
+    """The database removes what has expired only now and then."""
+    died = "answer" not in found and found["until"] <= now
+    return bool(died or found[EXPIRES_AT] <= now)
