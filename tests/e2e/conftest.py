@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from dev.performer import Performer, accepted
 from dev.stack import Stack
 from gateway.settings import Limits
 from tests import samples
+from tests.e2e.browser import page_with
 from tests.e2e.collector import Collector, collecting
 
 # All tests come from one address; what the limits do is tested where the gateway stands alone.
@@ -37,7 +39,15 @@ async def stack(
         "OTEL_BSP_SCHEDULE_DELAY": "200",
     }
     data = tmp_path_factory.mktemp(f"stack-{request.param}")
-    running = Stack(data, processes=request.param, engine="tone", limits=GENEROUS, environment=settings)
+    page = page_with(samples.speech(), Path(__file__).with_name("page"), tmp_path_factory.mktemp("page"))
+    running = Stack(
+        data,
+        processes=request.param,
+        engine="tone",
+        limits=GENEROUS,
+        environment=settings,
+        client=page,
+    )
     async with running:
         yield running
 
