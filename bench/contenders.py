@@ -34,6 +34,7 @@ _PROVIDER = ("--plan", "scale", "--key", _KEY)
 _SEATS = "30"
 # Uploads are examined by the processor: more at once take no less time.
 _UPLOADS_AT_ONCE = 2
+_UPLOAD_ATTEMPTS = 10
 _METHODS = {
     "newvisions.synthesis.v1.SynthesisService.Synthesize": "speaking",
     "newvisions.content.v1.ContentService.ComposeNote": "composing",
@@ -64,7 +65,7 @@ class Side:
         async def one(code: str) -> Performer:
             async with uploads:
                 performer = await entered.enter_async_context(Performer.signed_up(self.url, code))
-                accepted(await performer.upload(_SAMPLE.read_bytes()))
+                await _give_a_sample(performer)
                 return performer
 
         self.performers = await asyncio.gather(*map(one, islice(self.codes, size)))
@@ -85,6 +86,14 @@ class Side:
                 if part := _METHODS.get(event.get("method", "")):
                     found.setdefault(event["request_id"], {})[part] = event["seconds"]
         return {request: Parts(**parts) for request, parts in found.items()}
+
+
+async def _give_a_sample(performer: Performer) -> None:
+    """Asked again when a busy machine did not examine it in time: signing up is not what is measured."""
+    for _ in range(_UPLOAD_ATTEMPTS - 1):
+        if (await performer.upload(_SAMPLE.read_bytes())).status_code not in {503, 504}:
+            return
+    accepted(await performer.upload(_SAMPLE.read_bytes()))
 
 
 def _parts_of_baseline(log: Path) -> dict[str, Parts]:

@@ -1,7 +1,9 @@
 """The life of a process: build, say ready, serve, say not ready, drain, close."""
 
 import asyncio
+import gc
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Literal
@@ -132,6 +134,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
             metrics, _ = start_http_server(settings.metrics_port)
             stack.callback(metrics.shutdown)
         await server.start()
+        _keep_pauses_short()
         for name in ("", "liveness", "readiness", *services):
             await checks.set(name, SERVING)
         log.info("server_started", services=sorted(services), address=settings.address, port=port)
@@ -142,6 +145,23 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         await asyncio.sleep(settings.drain_seconds)
         await server.stop(settings.stop_grace_seconds)
     log.info("server_stopped", services=sorted(services))
+
+
+def _keep_pauses_short() -> None:
+    """Of the event loop, by what the interpreter does on the side; called when all is loaded.
+
+    What was loaded lives as long as the process: looking through it for garbage takes a tenth of a second.
+    And whoever computes gives way sooner than after the usual 5 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_NEW_OBJECTS, 10, 10)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+# Ten times the usual: most of what a call makes is gone before it is looked through.
+_NEW_OBJECTS = 7_000
+_SWITCH_SECONDS = 0.001
 
 
 async def _ready_while(dependencies: Mapping[str, Check], checks: health.aio.HealthServicer) -> None:

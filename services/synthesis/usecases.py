@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
@@ -54,6 +54,8 @@ _STEP_SECONDS: Final = 1.0
 # Each step costs a thread's attention, so small chunks wait for each other: for as much as this share of
 # what the listener has already, who then still hears no gap if the engine is barely faster than speech.
 _WAITING_SHARE: Final = 0.5
+# With so much a player has a start, and whoever came earlier goes before.
+_START_SECONDS: Final = 1.0
 
 Engines = Mapping[str, Engine]
 
@@ -103,14 +105,17 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
         async with aclosing(engine.speak(order.utterance, order.voice)) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
                 for part in steps.ready(pcm):
-                    do = studio.run if memo.begun else studio.hurry
-                    if audio := await do(memo.add, part):
+                    if not memo.begun:
+                        audio = await studio.hurry(memo.add, part)
+                    else:
+                        audio = await studio.run_in_turn(steps.turn, memo.add, part)
+                    if audio:
                         content_type = "" if times.first_audio else memo.content_type
                         times.sent(engine.name)
                         yield Piece(audio, content_type=content_type)
         if not memo.begun:
             raise SpeechFailed("The speech engine said nothing.")
-        last = await studio.run(_ended, memo, steps.held)
+        last = await studio.run_in_turn(steps.turn, _ended, memo, steps.held)
         times.finished(order, last)
         yield last
 
@@ -145,8 +150,15 @@ class _Steps:
 
     def __init__(self, sample_rate: int) -> None:
         self._bytes_per_second = 2 * sample_rate
+        self._begun = monotonic()
         self._taken = 0
         self.held = b""
+
+    @property
+    def turn(self) -> float:
+        """In the order of arrival, so that memos end in it too; but whose listener has heard little goes
+        before those that came a little earlier and have a start."""
+        return self._begun + min(self._taken / self._bytes_per_second, _START_SECONDS)
 
     def ready(self, pcm: bytes) -> Iterator[bytes]:
         """All that is there by now, or nothing while it is too little; the first PCM never is."""

@@ -1,7 +1,10 @@
 """Who waits for whom in the studio."""
 
 import asyncio
+import os
+import sys
 import threading
+from functools import partial
 
 import pytest
 
@@ -11,10 +14,19 @@ from services.synthesis.studio import Studio
 
 @pytest.fixture
 def studio():
-    """One thread, and one step that may wait at its door."""
+    """One thread for first sounds, and one for the rest."""
     studio = Studio(seats=3, threads=1)
     yield studio
     studio.close()
+
+
+async def blocked(studio):
+    """A step that takes the thread for the rest until the event is set."""
+    begun, let_go = asyncio.Event(), threading.Event()
+    tell = partial(asyncio.get_running_loop().call_soon_threadsafe, begun.set)
+    step = asyncio.ensure_future(studio.run(lambda: (tell(), let_go.wait(20))))
+    await asyncio.wait_for(begun.wait(), 20)
+    return let_go, step
 
 
 async def settled():
@@ -23,54 +35,63 @@ async def settled():
         await asyncio.sleep(0)
 
 
-async def blocked(studio):
-    """Steps that take every turn until the event is set."""
-    let_go = threading.Event()
-    steps = [asyncio.ensure_future(studio.run(let_go.wait, 20)) for _ in range(2)]
-    await settled()
-    return let_go, steps
+async def test_a_first_sound_waits_for_none_of_the_rest(studio):
+    let_go, step = await blocked(studio)
+    assert await asyncio.wait_for(studio.hurry(lambda: "heard"), 20) == "heard"
+    let_go.set()
+    await step
 
 
-async def test_a_first_sound_goes_before_all_that_waits(studio):
-    let_go, steps = await blocked(studio)
+async def test_steps_are_taken_by_turn_and_then_by_arrival(studio):
+    let_go, step = await blocked(studio)
     done: list[str] = []
-    waiting = [asyncio.ensure_future(studio.run(done.append, f"later {at}")) for at in range(3)]
-    await settled()
-    waiting += [asyncio.ensure_future(studio.hurry(done.append, f"first {at}")) for at in range(2)]
+    waiting = [
+        asyncio.ensure_future(studio.run_in_turn(turn, done.append, name))
+        for turn, name in ((3, "last"), (2, "second"), (1, "first"), (2, "third"))
+    ]
     await settled()
     let_go.set()
-    await asyncio.gather(*steps, *waiting)
-    assert done == ["first 0", "first 1", "later 0", "later 1", "later 2"]
+    await asyncio.gather(step, *waiting)
+    assert done == ["first", "second", "third", "last"]
 
 
-async def test_who_leaves_while_waiting_takes_no_turn_with_them(studio):
-    let_go, steps = await blocked(studio)
+async def test_who_leaves_while_waiting_is_not_worked_for(studio):
+    let_go, step = await blocked(studio)
     done: list[int] = []
     waiting = [asyncio.ensure_future(studio.run(done.append, at)) for at in range(4)]
     await settled()
     for leaving in waiting[:3]:
         leaving.cancel()
     let_go.set()
-    await asyncio.gather(*steps, *waiting, return_exceptions=True)
+    await asyncio.gather(step, *waiting, return_exceptions=True)
     assert done == [3]
-    for at in range(4):
-        await asyncio.wait_for(studio.run(done.append, at), 5)
-    assert done == [3, 0, 1, 2, 3]
 
 
-async def test_who_leaves_as_the_turn_comes_passes_it_on(studio):
-    for leaver in range(2):
-        let_go, steps = await blocked(studio)
-        done: list[int] = []
-        waiting = [asyncio.ensure_future(studio.run(done.append, at)) for at in range(2)]
-        await settled()
-        let_go.set()
-        # Two steps end here, so both turns are given before anybody who waits runs again.
-        await asyncio.wait(steps)
-        waiting[leaver].cancel()
-        await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5)
-    for _ in range(3):
-        assert await asyncio.wait_for(studio.run(lambda: "free"), 5) == "free"
+async def test_who_leaves_while_worked_for_is_not_told_and_harms_nobody(studio):
+    let_go, step = await blocked(studio)
+    step.cancel()
+    await asyncio.wait([step])
+    let_go.set()
+    assert await asyncio.wait_for(studio.run(lambda: "free"), 20) == "free"
+
+
+async def test_nobody_waits_for_a_studio_that_has_closed():
+    studio = Studio(seats=1, threads=1)
+    let_go, step = await blocked(studio)
+    waiting = [asyncio.ensure_future(studio.run(lambda: "more than it does by then")) for _ in range(2000)]
+    await settled()
+    let_go.set()
+    studio.close()
+    await asyncio.wait_for(asyncio.wait([step, *waiting]), 20)
+    assert waiting[-1].cancelled()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+async def test_all_but_first_sounds_leave_the_processor_to_others(studio):
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    assert await studio.hurry(niceness) == niceness() < await studio.run(niceness)
 
 
 async def test_a_step_that_fails_gives_its_turn_back(studio):
