@@ -29,6 +29,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None, client: Pa
         limits=limits,
         client=str(client.resolve()) if client else "",
         access_log=str(plan.data / "logs/access.log"),
+        metrics_port=plan.metrics["gateway"],
         otlp=plan.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").removeprefix("http://"),
     )
     configuration = plan.data / "gateway.yaml"
@@ -40,7 +41,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None, client: Pa
             *("--concurrency", "2", "--log-level", "warning"),
         ),
         ready=lambda: _lets_in(port),
-        needs=sorted({plan.process_name(service) for service in SERVICES}),
+        needs=plan.processes,
         drain=lambda: drain(admin),
     )
 

@@ -60,6 +60,10 @@ class Plan:
     ports: Mapping[str, int] = field(
         default_factory=lambda: {name: free_port() for name in ("mongo", "valkey", *SERVICES)}
     )
+    # Where each process tells its metrics, by its name.
+    metrics: Mapping[str, int] = field(
+        default_factory=lambda: {name: free_port() for name in ("gateway", "services", *SERVICES)}
+    )
     provider: Provider | None = None
 
     def address(self, service: str) -> str:
@@ -72,6 +76,11 @@ class Plan:
 
     def process_name(self, service: str) -> str:
         return service if self.composition == "many" else "services"
+
+    @property
+    def processes(self) -> list[str]:
+        """Of ours, without the databases."""
+        return sorted({self.process_name(service) for service in SERVICES})
 
     def table(self) -> list[Spec]:
         """The databases and the services; the gateway comes on top."""
@@ -90,12 +99,15 @@ class Plan:
         address = self.address(services[0])
         peers = {peer for name in services for peer in PEERS.get(name, ()) if peer not in services}
         stores = {store for name in services for store in STORES.get(name, ())}
+        name = self.process_name(services[0])
         return Spec(
-            name=self.process_name(services[0]),
+            name=name,
             command=python("services.serve", *services),
             environment={
                 **self.settings(services),
                 "SERVER_ADDRESS": address,
+                "SERVER_METRICS_HOST": "127.0.0.1",
+                "SERVER_METRICS_PORT": str(self.metrics[name]),
                 **PYTHONPATH,
                 **self.environment,
             },

@@ -131,6 +131,12 @@ class Stack:
         return dict(json.loads(answer))
 
     @property
+    def metrics(self) -> dict[str, str]:
+        """Where each process tells how it is doing, by its name."""
+        paths = {"gateway": "/stats/prometheus", **dict.fromkeys(self._plan.processes, "/metrics")}
+        return {name: f"http://127.0.0.1:{self._plan.metrics[name]}{path}" for name, path in paths.items()}
+
+    @property
     def settings(self) -> dict[str, str]:
         """The services' environment."""
         return self._plan.settings(SERVICES)

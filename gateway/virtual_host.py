@@ -1,5 +1,6 @@
 """The routes as Envoy wants them: one matcher for each rule, then a sentence for each miss."""
 
+import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,10 @@ GRACE_SECONDS = 0.25
 # A stream that sends nothing for this long is broken.
 STREAM_IDLE_SECONDS = 20.0
 _UNKNOWN = "There is no such route."
+PERFORMANCES = {
+    "newvisions.perform.v1.PerformService/Perform",
+    "newvisions.perform.v1.PerformService/StreamPerform",
+}
 EXPOSED = (
     "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
     "content-disposition, performance-id, recording-id, voice-note-text, voice-source, "
@@ -44,6 +49,7 @@ def virtual_host(
             *client,
             _miss("unknown", {"prefix": "/"}, _UNKNOWN),
         ],
+        "virtual_clusters": [_performances(routes)],
         # Tokens stop here: services trust what was verified, not what was sent.
         # What a client says of its own address counts for nothing.
         "request_headers_to_add": [_header("x-client-address", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%")],
@@ -57,6 +63,15 @@ def virtual_host(
     if settings.cors_origins:
         host["typed_per_filter_config"] = {"envoy.filters.http.cors": _cors(settings.cors_origins)}
     return host
+
+
+def _performances(routes: list[Route]) -> dict[str, Any]:
+    """Performances that no service answered are counted here alone; those answered count as 200, whatever
+    the answer is."""
+    # The router sees what the transcoder made of the request.
+    calls = sorted({re.escape(f"/{route.rpc}") for route in routes if route.rpc in PERFORMANCES})
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join(calls)}}}
+    return {"name": "performances", "headers": [path]}
 
 
 def _forward(route: Route) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from services.kernel.asking import NamedChannel, asking, named
 from services.kernel.caller import caller
 from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
@@ -48,7 +49,7 @@ def peer(name: str, known: Mapping[str, type[ServiceError]] | None = None) -> It
     that is not an outcome of the peer becomes PeerUnavailable or Deadline.
     """
     try:
-        with client_span(name):
+        with client_span(name), asking():
             yield
     except grpc.aio.AioRpcError as failure:
         error, retry = api_error(failure)
@@ -79,7 +80,7 @@ class Channels:
         self._handlers = handlers
         self._local = local
         self._credentials = credentials
-        self._open: dict[str, grpc.aio.Channel] = {}
+        self._open: dict[str, NamedChannel] = {}
 
     def to(self, service: str, address: str) -> Any:
         """A channel for a generated stub. `address` is only needed when the service runs elsewhere."""
@@ -91,10 +92,10 @@ class Channels:
             self._open[address] = self._opened(address)
         return self._open[address]
 
-    def _opened(self, address: str) -> grpc.aio.Channel:
+    def _opened(self, address: str) -> NamedChannel:
         if self._credentials is None:
-            return grpc.aio.insecure_channel(address, options=_OPTIONS)
-        return grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS)
+            return NamedChannel(grpc.aio.insecure_channel(address, options=_OPTIONS))
+        return NamedChannel(grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS))
 
     async def close(self) -> None:
         for channel in self._open.values():
@@ -116,14 +117,18 @@ class LocalChannel:
         self._handlers = handlers
 
     def unary_unary(self, method: str, *_: Any, **__: Any) -> Callable[..., "LocalCall"]:
-        return lambda request, timeout=None, metadata=(): LocalCall(
-            self._handlers[method], request, timeout, metadata
-        )
+        def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> LocalCall:
+            named(method)
+            return LocalCall(self._handlers[method], request, timeout, metadata)
+
+        return call
 
     def unary_stream(self, method: str, *_: Any, **__: Any) -> Callable[..., "LocalStream"]:
-        return lambda request, timeout=None, metadata=(): LocalStream(
-            self._handlers[method], request, timeout, metadata
-        )
+        def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> LocalStream:
+            named(method)
+            return LocalStream(self._handlers[method], request, timeout, metadata)
+
+        return call
 
     def stream_unary(self, method: str, *_: Any, **__: Any) -> Any:
         raise NotImplementedError(f"{method}: request streams are not used in this product")

@@ -16,7 +16,7 @@ from google.protobuf import descriptor, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from newvisions.edge.v1 import edge_pb2
 from services.kernel.caller import (
@@ -31,7 +31,7 @@ from services.kernel.caller import (
 )
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.replay import Replays, idempotency_key, once
-from services.kernel.tracing import server_span, trace_id
+from services.kernel.tracing import server_span, trace_ids
 
 log = structlog.get_logger()
 
@@ -40,6 +40,12 @@ CALL_SECONDS = Histogram(
     "Time a call took, by method and outcome.",
     ["method", "code"],
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20),
+)
+
+STREAMS_BROKEN = Counter(
+    "rpc_streams_broken_total",
+    "Streams that failed after their first chunk: the gateway had said 200 by then.",
+    ["method"],
 )
 
 STATUS: Final = {
@@ -63,6 +69,9 @@ STATUS: Final = {
 # No message: a tag of a wire type that does not exist. A stream that fails after its first chunk
 # would end like a complete one; the gateway cannot read this and breaks the HTTP response instead.
 POISON: Final = b"\x0f"
+
+# Clocks of timers are not exact.
+_AT_ITS_END_SECONDS: Final = 0.01
 
 _validator = protovalidate.Validator()
 
@@ -146,6 +155,7 @@ def _stream(
             except Exception as error:
                 if not (started and policy.access):
                     raise
+                STREAMS_BROKEN.labels(method.full_name).inc()
                 log.error("stream_broken", method=method.full_name, cause=type(error).__name__)
                 if not isinstance(error, ServiceError):
                     log.exception("rpc_crashed", method=method.full_name)
@@ -163,13 +173,18 @@ async def _edge(method: descriptor.MethodDescriptor, context: Any) -> AsyncItera
     started, code = perf_counter(), grpc.StatusCode.CANCELLED
     try:
         with server_span(method.full_name, who.traceparent):
-            structlog.contextvars.bind_contextvars(**_trace())
+            # For the lines that are written when the span has ended.
+            structlog.contextvars.bind_contextvars(**trace_ids())
             yield
         code = grpc.StatusCode.OK
     except ServiceError as error:
         code = STATUS[error.kind]
         await context.abort_with_status(to_status(error))
     except asyncio.CancelledError:
+        remaining = context.time_remaining()
+        if remaining is not None and remaining <= _AT_ITS_END_SECONDS:
+            # The call was given up by its own deadline, and not by a caller who left.
+            code = grpc.StatusCode.DEADLINE_EXCEEDED
         raise
     except grpc.aio.AbortError:
         raise
@@ -181,12 +196,6 @@ async def _edge(method: descriptor.MethodDescriptor, context: Any) -> AsyncItera
         seconds = perf_counter() - started
         CALL_SECONDS.labels(method.full_name, code.name).observe(seconds)
         log.info("rpc_finished", method=method.full_name, code=code.name, seconds=round(seconds, 4))
-
-
-def _trace() -> dict[str, str]:
-    """By which a log line finds its trace; nothing when nobody traces."""
-    found = trace_id()
-    return {"trace_id": found} if found else {}
 
 
 def admit(policy: edge_pb2.RoutePolicy, request: Message) -> None:

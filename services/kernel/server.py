@@ -40,6 +40,8 @@ class ServerSettings(BaseSettings):
     health_address: str = ""
     # Prometheus metrics over plain HTTP; 0 for none.
     metrics_port: int = Field(default=0, ge=0, le=65535)
+    # The address at which they are read.
+    metrics_host: str = "0.0.0.0"  # nosec B104 - monitoring comes from other machines
     # Time for the gateway to see NOT_SERVING before connections close.
     drain_seconds: float = Field(default=0, ge=0, le=25)
     # drain_seconds and this must stay below the pod's terminationGracePeriodSeconds.
@@ -131,7 +133,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         if settings.health_address:
             await stack.enter_async_context(_health_in_clear(settings.health_address, checks))
         if settings.metrics_port:
-            metrics, _ = start_http_server(settings.metrics_port)
+            metrics, _ = start_http_server(settings.metrics_port, settings.metrics_host)
             stack.callback(metrics.shutdown)
         await server.start()
         _keep_pauses_short()

@@ -81,10 +81,13 @@ def traceparent(otherwise: str = "") -> str:
     return carrier.get("traceparent", otherwise)
 
 
-def trace_id() -> str:
-    """Of the current span, for log lines; empty when there is none."""
+def trace_ids() -> dict[str, str]:
+    """By which a log line finds its place in a trace; nothing when nobody traces."""
     span = _span.get()
-    return format(span.get_span_context().trace_id, "032x") if span else ""
+    if span is None:
+        return {}
+    at = span.get_span_context()
+    return {"trace_id": format(at.trace_id, "032x"), "span_id": format(at.span_id, "016x")}
 
 
 @contextmanager

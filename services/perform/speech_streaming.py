@@ -41,7 +41,7 @@ SPEECHES = Counter("perform_speeches_total", "Speeches that ended, by outcome.",
 FIRST_AUDIO_SECONDS = Histogram(
     "perform_speech_first_audio_seconds",
     "Time from the request for a speech to its first byte of audio.",
-    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 2, 5),
+    buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 5),
 )
 # Longer than any speech may take: then whoever held the key is gone.
 _LONGEST_SPEECH = timedelta(minutes=5)

@@ -41,6 +41,12 @@ FIRST_AUDIO_SECONDS = Histogram(
     # Fine around 300 ms, where a performer starts to notice the wait.
     buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 5),
 )
+RECORDED_SECONDS = Histogram(
+    "perform_recorded_seconds",
+    "Length of the audio of recordings that were kept.",
+    buckets=(2, 4, 6, 8, 10, 15, 20, 30, 60),
+)
+RECORDED_BYTES = Counter("perform_recorded_bytes_total", "Bytes of audio of recordings that were kept.")
 # A memo of a minute has 1 MB; more is an engine that does not stop.
 _MOST_AUDIO_BYTES = 4 << 20
 
@@ -179,6 +185,8 @@ class Story:
         take.recording = _recording(take, self._now())
         due_at = take.recording.created_at + self._patience.takeover
         await self._ports.performances.keep(take.recording, due_at)
+        RECORDED_SECONDS.observe(take.recording.duration_seconds)
+        RECORDED_BYTES.inc(take.recording.size_bytes)
 
     async def _settle(self, take: Take) -> None:
         kept = take.recording

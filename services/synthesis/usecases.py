@@ -1,14 +1,15 @@
 """What a caller can ask for: learn a voice, speak a memo, hear a background."""
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
 from typing import Final
 
 import structlog
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
+from services.kernel.errors import ServiceError
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import (
     Background,
@@ -40,6 +41,17 @@ FIRST_MIX_SECONDS = Histogram(
     "The part of it that is ours: from the engine's first audio to the first frames handed out.",
     ["engine"],
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+)
+ENGINE_SECONDS = Histogram(
+    "synthesis_engine_seconds",
+    "Time spent waiting for the engine, for a whole memo.",
+    ["engine"],
+    buckets=(0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 5, 10, 20, 60),
+)
+SPOKEN = Counter(
+    "synthesis_spoken_total",
+    "Memos that engines were asked for, by outcome: whole, left by the listener, or the failure's reason.",
+    ["engine", "outcome"],
 )
 REAL_TIME_RATIO = Histogram(
     "synthesis_real_time_ratio",
@@ -100,7 +112,7 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     """
     engine = _installed(engines, order.engine)
     studio, times = desk.studio, _Times()
-    with studio.seat(), MEMOS.track_inprogress():
+    with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
         memo, steps = await studio.hurry(desk.memo, order, engine.sample_rate), _Steps(engine.sample_rate)
         async with aclosing(engine.speak(order.utterance, order.voice)) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
@@ -118,6 +130,19 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
         last = await studio.run_in_turn(steps.turn, _ended, memo, steps.held)
         times.finished(order, last)
         yield last
+
+
+@contextmanager
+def _outcome_counted(engine: str) -> Iterator[None]:
+    outcome = "left"
+    try:
+        yield
+        outcome = "whole"
+    except Exception as failure:
+        outcome = failure.reason if isinstance(failure, ServiceError) else "INTERNAL"
+        raise
+    finally:
+        SPOKEN.labels(engine, outcome).inc()
 
 
 async def hear_sound(showroom: Showroom, name: str, volume_percent: int) -> bytes:
@@ -211,6 +236,7 @@ class _Times:
         seconds = last.summary.duration_seconds if last.summary else 0.0
         ratio = self.engine_seconds / seconds
         REAL_TIME_RATIO.labels(order.engine).observe(ratio)
+        ENGINE_SECONDS.labels(order.engine).observe(self.engine_seconds)
         log.info(
             "memo_spoken",
             recording_id=order.labels.recording_id,

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +19,9 @@ from gateway.settings import SERVICES, GatewaySettings
 from tests.integration.gateway_envoy import ROOT, until_ready
 from tests.integration.gateway_stage import Stage, bearer
 
+UNANSWERED = (
+    'envoy_vhost_vcluster_upstream_rq_xx{envoy_response_code_class="5",envoy_virtual_cluster="performances"'
+)
 STREAM = {"routine_type": "cards", "value": "whole"}
 
 
@@ -100,6 +103,19 @@ async def test_monitoring_sees_metrics_and_nothing_else_of_the_admin_interface(s
             ("POST", "/stats/prometheus"),
         ):
             assert (await http.request(method, path)).status_code == 404
+
+
+async def test_performances_that_nobody_was_there_for_are_counted_by_the_gateway() -> None:
+    metrics = free_port()
+    async with AsyncExitStack() as house, httpx.AsyncClient() as monitoring:
+        stage = await house.enter_async_context(Stage().playing())
+        async with gateway_process(stage, metrics) as (_, http):
+            await house.aclose()
+            refused = await http.post("/v1/perform", json=STREAM, headers=bearer())
+            assert refused.status_code == 503
+            counted = (await monitoring.get(f"http://127.0.0.1:{metrics}/stats/prometheus")).text
+    (series,) = [line for line in counted.splitlines() if UNANSWERED in line]
+    assert float(series.rpartition(" ")[2]) == 1
 
 
 async def test_an_envoy_that_dies_takes_the_process_with_it(stage: Stage) -> None:

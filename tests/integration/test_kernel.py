@@ -16,61 +16,11 @@ from services.kernel.client import Channels, LocalChannel, PeerUnavailable, limi
 from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
-
-SECOND = bytes(32_000)
-SECRET = "the database password"
-
-
-class EngineBusy(ServiceError):
-    kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_BUSY"
-    action = "Wait a little."
-    retry_after_seconds = 7
+from tests.integration.kernel_stage import SECOND, SECRET, Actor, enrol, heard, speak
 
 
 class NoSuchVoice(ServiceError):
     kind, reason = Kind.NOT_FOUND, "NO_SUCH_VOICE"
-
-
-class Actor(synthesis_grpc.SynthesisServiceServicer):
-    """Does what the text says."""
-
-    def __init__(self) -> None:
-        self.waiting = asyncio.Event()
-        self.cancelled = asyncio.Event()
-        self.seen: list[Caller] = []
-        self.remaining: float | None = None
-
-    async def EnrolVoice(self, request: pb.EnrolVoiceRequest, context: Any) -> pb.EnrolVoiceResponse:
-        self.seen.append(caller())
-        self.remaining = context.time_remaining()
-        await self._act(request.engine)
-        return pb.EnrolVoiceResponse(profile=request.pcm)
-
-    async def Synthesize(
-        self, request: pb.SynthesizeRequest, context: Any
-    ) -> AsyncIterator[pb.SynthesizeResponse]:
-        first, _, then = request.text.partition(" then ")
-        await self._act(first)
-        for audio in (b"one", b"two"):
-            try:
-                yield pb.SynthesizeResponse(audio=audio)
-            except (GeneratorExit, asyncio.CancelledError):
-                self.cancelled.set()
-                raise
-        await self._act(then)
-
-    async def _act(self, what: str) -> None:
-        if what == "busy":
-            raise EngineBusy("Too many people are speaking.")
-        if what == "crash":
-            raise RuntimeError(SECRET)
-        if what == "wait":
-            self.waiting.set()
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                self.cancelled.set()
-                raise
 
 
 class Accounts(auth_grpc.AuthServiceServicer):
@@ -117,22 +67,10 @@ def auth(channel: Any) -> Any:
     return auth_grpc.AuthServiceStub(channel)
 
 
-def enrol(what: str = "answer") -> pb.EnrolVoiceRequest:
-    return pb.EnrolVoiceRequest(engine=what, pcm=SECOND, sample_rate=16_000)
-
-
-def speak(what: str = "answer") -> pb.SynthesizeRequest:
-    return pb.SynthesizeRequest(engine="tone", language="en", text=what)
-
-
 async def failed(call: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call
     return failure.value
-
-
-async def heard(call: Any) -> list[bytes]:
-    return [message.audio async for message in call]
 
 
 async def test_an_answer_arrives(synthesis: Any) -> None:

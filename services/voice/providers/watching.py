@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from time import perf_counter
 
 from prometheus_client import Counter, Histogram
 
@@ -22,6 +23,12 @@ CLONE_SECONDS = Histogram(
     ["provider"],
     buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 20),
 )
+CALL_SECONDS = Histogram(
+    "voice_provider_seconds",
+    "Time a provider took to do what it was asked, by what came of it: ok, or the failure's class.",
+    ["provider", "call", "class"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 12, 20),
+)
 ERRORS = Counter(
     "voice_provider_errors_total", "Failures of providers, by what they were.", ["provider", "class"]
 )
@@ -38,21 +45,26 @@ class Watched:
         self.pooled = provider.pooled
 
     async def clone(self, sample: NormalisedSample, user_id: str, attempt_id: str) -> ClonedVoice:
-        with CLONE_SECONDS.labels(self.name).time(), self._failures():
+        with CLONE_SECONDS.labels(self.name).time(), self._watched("clone"):
             return await self._provider.clone(sample, user_id, attempt_id)
 
     async def discard(self, engine_voice_id: str) -> None:
-        with self._failures():
+        with self._watched("discard"):
             await self._provider.discard(engine_voice_id)
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def _watched(self, call: str) -> Iterator[None]:
+        began, outcome = perf_counter(), "given_up"
         try:
             yield
+            outcome = "ok"
         except ServiceError as error:
+            outcome = type(error).__name__
             if not isinstance(error, ProviderVoiceMissing):
-                ERRORS.labels(self.name, type(error).__name__).inc()
+                ERRORS.labels(self.name, outcome).inc()
             raise
+        finally:
+            CALL_SECONDS.labels(self.name, call, outcome).observe(perf_counter() - began)
 
 
 class WatchedPlaces(Watched):
@@ -61,17 +73,17 @@ class WatchedPlaces(Watched):
         self._places = provider
 
     async def held(self) -> Sequence[HeldVoice]:
-        with self._failures():
+        with self._watched("held"):
             return await self._places.held()
 
     async def has(self, engine_voice_id: str) -> bool:
-        with self._failures():
+        with self._watched("has"):
             return await self._places.has(engine_voice_id)
 
     async def rename(self, engine_voice_id: str, name: str) -> None:
-        with self._failures():
+        with self._watched("rename"):
             await self._places.rename(engine_voice_id, name)
 
     async def allowance(self) -> Allowance:
-        with self._failures():
+        with self._watched("allowance"):
             return await self._places.allowance()
