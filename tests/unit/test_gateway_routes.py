@@ -62,11 +62,17 @@ def table(config: dict[str, Any]) -> list[dict[str, Any]]:
     return routes
 
 
+def _says(wanted: dict[str, Any], said: str) -> bool:
+    if "safe_regex" in wanted:
+        return re.fullmatch(wanted["safe_regex"]["regex"], said) is not None
+    return bool(wanted["exact"] == said)
+
+
 def matches(route: dict[str, Any], method: str, path: str) -> bool:
     """What Envoy does with a route's matcher."""
     match = route["match"]
-    wanted = [header["string_match"]["exact"] for header in match.get("headers", ())]
-    if wanted and method not in wanted:
+    said = [header["string_match"] for header in match.get("headers", ()) if header["name"] == ":method"]
+    if not all(_says(wanted, method) for wanted in said):
         return False
     if "safe_regex" in match:
         return re.fullmatch(match["safe_regex"]["regex"], path) is not None
