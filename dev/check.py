@@ -49,7 +49,10 @@ def _checks() -> Iterator[tuple[str, list[str]]]:
     yield "image recipe", [str(Path(sys.executable).with_name("hadolint")), "Dockerfile"]
     if committed := _git("ls-files", "--", *_MAY_HOLD_SECRETS).decode().split():
         hook = str(Path(sys.executable).with_name("detect-secrets-hook"))
-        yield "no secrets", [hook, "--exclude-lines", "secretName|SECRETS_DIR", *committed]
+        yield (
+            "no secrets",
+            [hook, "--exclude-lines", "secretName|SECRETS_DIR|correct horse battery", *committed],
+        )
 
 
 def _passes(name: str, command: list[str]) -> bool:

@@ -22,7 +22,7 @@ def mongo(port: int, data: Path) -> Spec:
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--storage-path", str(data / "mongo"), "--cache-size", "256M"),
         ),
-        ready=lambda: _mongo_answers(port),
+        ready=lambda: mongo_answers(port),
     )
 
 
@@ -31,7 +31,7 @@ def mongo_url(port: int) -> str:
     return f"mongodb://127.0.0.1:{port}/?w=majority&journal=true&retryWrites=false"
 
 
-async def _mongo_answers(port: int) -> bool:
+async def mongo_answers(port: int) -> bool:
     # Looked at first with a bare connection: the driver's own waiting is slower than the server's start.
     if not await port_open(port):
         return False

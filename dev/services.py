@@ -1,7 +1,9 @@
 """The table of processes that make up a stack: what runs, with which settings, after what."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 
 import grpc
@@ -25,6 +27,14 @@ STORES = {
     "voice": ("mongo", "valkey"),
     "perform": ("mongo",),
 }
+# Which variable names a service's database.
+DATABASES = {
+    "auth": "AUTH_DATABASE",
+    "voice": "VOICE_MONGO_DATABASE",
+    "perform": "PERFORM_MONGO_DATABASE",
+}
+# The URL of a MongoDB to use instead of the embedded one: tests against a real replica set.
+MONGO_ELSEWHERE = "NEWVISIONS_TEST_MONGO_URL"
 ENGINES = {
     "local": "services.synthesis.engines.local:LocalEngine",
     "tone": "services.synthesis.engines.tone:ToneEngine",
@@ -65,6 +75,7 @@ class Plan:
         default_factory=lambda: {name: free_port() for name in ("gateway", "services", *SERVICES)}
     )
     provider: Provider | None = None
+    mongo_elsewhere: str = field(default_factory=lambda: os.environ.get(MONGO_ELSEWHERE, ""))
 
     def address(self, service: str) -> str:
         """Where a service listens."""
@@ -86,11 +97,15 @@ class Plan:
         """The databases and the services; the gateway comes on top."""
         groups = [[name] for name in SERVICES] if self.composition == "many" else [list(SERVICES)]
         return [
-            embedded.mongo(self.ports["mongo"], self.data),
+            *self.database(),
             embedded.valkey(self.ports["valkey"], self.data),
             *self._stand_ins(),
             *(self._process(group) for group in groups),
         ]
+
+    def database(self) -> list[Spec]:
+        """The embedded one, unless another one is used."""
+        return [] if self.mongo_elsewhere else [embedded.mongo(self.ports["mongo"], self.data)]
 
     def _stand_ins(self) -> list[Spec]:
         return [self.provider.stand_in] if self.provider and self.provider.stand_in else []
@@ -100,6 +115,7 @@ class Plan:
         peers = {peer for name in services for peer in PEERS.get(name, ()) if peer not in services}
         stores = {store for name in services for store in STORES.get(name, ())}
         name = self.process_name(services[0])
+        stores -= set() if self.database() else {"mongo"}
         return Spec(
             name=name,
             command=python("services.serve", *services),
@@ -125,7 +141,10 @@ class Plan:
         for name in services:
             prefix = name.upper()
             if "mongo" in STORES.get(name, ()):
-                found[f"{prefix}_MONGO_URL"] = embedded.mongo_url(self.ports["mongo"])
+                found[f"{prefix}_MONGO_URL"] = self.mongo_elsewhere or embedded.mongo_url(self.ports["mongo"])
+                if self.mongo_elsewhere:
+                    # Of this data alone: there may be other stacks' databases.
+                    found[DATABASES[name]] = f"{name}_{sha256(bytes(self.data)).hexdigest()[:12]}"
             if "valkey" in STORES.get(name, ()):
                 found[f"{prefix}_VALKEY_URL"] = embedded.valkey_url(self.ports["valkey"])
             if name in {"auth", "voice"}:

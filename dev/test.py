@@ -1,15 +1,19 @@
 """`newvisions test`: the checks, then the tests.
 
 --fast: only tests without a stack or a voice. --browser: only those in a browser, which must be there.
+--second-server: the contract tests against another implementation of the document database.
 """
 
+import asyncio
 import os
 import sys
 
 import pytest
 
 from dev import check, chromium
+from dev.pinned import ToolNotInstalled
 from dev.project import ROOT
+from dev.second_server import run_tests
 
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
 FAST = ("-m", "not slow", "tests/unit", "tests/contract", *GATEWAY)
@@ -21,6 +25,8 @@ def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
     if "--browser" in arguments:
         return _in_a_browser([argument for argument in arguments if argument != "--browser"])
+    if "--second-server" in arguments:
+        return _second_server([argument for argument in arguments if argument != "--second-server"])
     fast = "--fast" in arguments
     given = [argument for argument in arguments if argument != "--fast"]
     if not fast and not given and check.main() != 0:
@@ -33,6 +39,14 @@ def _in_a_browser(arguments: list[str]) -> int:
         sys.stderr.write(f"newvisions test: {chromium.MISSING}\n")
         return 1
     return pytest.main([*BROWSER, *arguments])
+
+
+def _second_server(arguments: list[str]) -> int:
+    try:
+        return asyncio.run(run_tests(arguments))
+    except ToolNotInstalled as failure:
+        print(f"newvisions test: the second server cannot be installed: {failure}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

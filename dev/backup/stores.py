@@ -13,7 +13,6 @@ from bson.raw_bson import RawBSONDocument
 from obstore.store import from_url
 from pymongo import AsyncMongoClient
 
-from dev import embedded
 from dev.process import Process
 from dev.project import ROOT
 from dev.services import Plan
@@ -73,14 +72,13 @@ async def stopped_stack(data: Path) -> AsyncIterator[dict[str, str]]:
     """
     with _locked(data) as lock:
         plan = Plan(data, "one", "local", {})
-        database = embedded.mongo(plan.ports["mongo"], data)
         logs = data / "logs"
         logs.mkdir(exist_ok=True)
-        server = await Process.start(database, logs, ROOT, holding=(lock,))
-        try:
+        async with AsyncExitStack() as running:
+            for database in plan.database():
+                server = await Process.start(database, logs, ROOT, holding=(lock,))
+                running.push_async_callback(server.stop)
             yield plan.settings(("auth", "voice", "perform"))
-        finally:
-            await server.stop()
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from pymongo.errors import OperationFailure
+
 from services.auth.mongo import database_of, make_indexes
 from services.auth.mongo.collection import Collection
 from services.auth.mongo.old_users import note_seen, renew_settings
@@ -13,6 +15,7 @@ from services.kernel.schema import Database, Migration, Schema
 from services.kernel.settings import read
 
 _AT_ONCE = 4
+_INDEX_NOT_FOUND: Final = 27
 _STATEMENT: Final = [("user_id", 1), ("at", -1), ("_id", -1)]
 
 
@@ -27,7 +30,12 @@ async def _indexes(database: Database, now: datetime) -> int:
 async def _drop(collection: Any, name: str, unless: Sequence[tuple[str, int]] = ()) -> None:
     async for index in await collection.list_indexes():
         if index["name"] == name and list(index["key"].items()) != list(unless):
-            await collection.drop_index(name)
+            try:
+                await collection.drop_index(name)
+            except OperationFailure as failure:
+                # Another replica was faster.
+                if failure.code != _INDEX_NOT_FOUND:
+                    raise
 
 
 async def _settings_in_percent(database: Database, now: datetime) -> int:

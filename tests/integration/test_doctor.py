@@ -21,6 +21,7 @@ from dev.doctor.indexes import EXPECTED
 from dev.ports import free_port
 from dev.process import Process
 from dev.project import PYTHONPATH, ROOT, python
+from dev.services import DATABASES
 from dev.simulator.options import Options
 from dev.simulator.serving import running
 from dev.stack import Stack
@@ -93,7 +94,8 @@ async def test_all_of_a_stack_that_runs_is_well_and_every_index_is_known(tmp_pat
     async with Stack(data, engine="tone") as stack:
         report = await doctor("--json", "--data-dir", str(data))
         async with AsyncMongoClient[dict[str, Any]](stack.settings["AUTH_MONGO_URL"]) as mongo:
-            there = {service: await indexes(mongo[service]) for service in EXPECTED}
+            names = {service: stack.settings.get(DATABASES[service], service) for service in EXPECTED}
+            there = {service: await indexes(mongo[name]) for service, name in names.items()}
     assert report.code == 0, report.text
     states = report.states()
     assert set().union(*states.values()) <= {"ok", "skipped", "warning"}
