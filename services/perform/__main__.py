@@ -21,17 +21,18 @@ from services.perform.blobs import StoredBlobs
 from services.perform.domain import Most, Patience
 from services.perform.erasing import Erasing
 from services.perform.mongo import MongoPerformances
-from services.perform.orphans import Orphans
+from services.perform.orphans import OrphanRules, Orphans
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
 from services.perform.places import Places
-from services.perform.ports import Ports
+from services.perform.ports import Ports, SpeechKeys
 from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
 from services.perform.recordings import Archive
 from services.perform.rpc import PerformServicer, SpeechServicer
 from services.perform.schema import SCHEMA
 from services.perform.settings import Settings
+from services.perform.speech_keeping import SpeechKeeping, SpeechShelf
 from services.perform.speech_keys import MongoSpeechKeys
 from services.perform.speech_settings import SpeechSettings
 from services.perform.speech_streaming import SpeechStreaming
@@ -62,12 +63,15 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             settings.join_seconds,
         )
         add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
-        speeches = _speeches(settings, client, ports, ways["synthesis"], background)
-        speech_servicer = SpeechServicer(speeches, performing, settings.join_seconds)
+        speeches = _speeches(settings, ports, ways["synthesis"], background)
+        keys = MongoSpeechKeys(client, database)
+        shelf = SpeechShelf(ports.blobs, keys, timedelta(hours=settings.key_hours))
+        kept = SpeechKeeping(speeches, shelf, background, _now)
+        speech_servicer = SpeechServicer(speeches, kept, performing, settings.join_seconds)
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         sweeper = Sweeper(ports, story, patience, _now)
-        async with _sweeping(sweeper, _orphans(settings, ports, performances), settings):
+        async with _sweeping(sweeper, _orphans(settings, ports, performances, keys), settings):
             yield
 
 
@@ -85,19 +89,11 @@ def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
     return database_client(str(settings.mongo_url), settings.mongo_connections, _DATABASE_SECONDS)
 
 
-def _speeches(
-    settings: Settings,
-    client: AsyncMongoClient[dict[str, Any]],
-    ports: Ports,
-    synthesis: Any,
-    background: Background,
-) -> SpeechStreaming:
-    keys = MongoSpeechKeys(client, settings.mongo_database)
+def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Background) -> SpeechStreaming:
     # A speech is longer than a memo.
     speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
-    key_lives = timedelta(hours=settings.key_hours)
     places = Places("speeches", settings.most_speeches_at_once, settings.most_speeches_at_once)
-    return SpeechStreaming(replace(ports, speech=speech), keys, background, key_lives, _now, places=places)
+    return SpeechStreaming(replace(ports, speech=speech), background, _now, places=places)
 
 
 def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, Any]) -> Ports:
@@ -127,9 +123,9 @@ def _patience(settings: Settings) -> Patience:
     )
 
 
-def _orphans(settings: Settings, ports: Ports, turns: MongoPerformances) -> Orphans:
+def _orphans(settings: Settings, ports: Ports, performances: MongoPerformances, keys: SpeechKeys) -> Orphans:
     age, every = timedelta(hours=settings.orphan_age_hours), timedelta(hours=settings.orphan_sweep_hours)
-    return Orphans(ports, turns, age, every, _now)
+    return Orphans(ports.blobs, (performances, keys), performances, OrphanRules(age, every, _now))
 
 
 @asynccontextmanager

@@ -237,8 +237,8 @@ class MongoPerformances:
                 return Kept(total["recordings"], total["size_bytes"])
         return Kept(0, 0)
 
-    async def with_audio(self, performance_ids: Sequence[UUID]) -> set[UUID]:
-        asked = {"_id": {"$in": list(performance_ids)}}
+    async def with_audio(self, ids: Sequence[UUID]) -> set[UUID]:
+        asked = {"_id": {"$in": list(ids)}}
         async with self._reachable():
             found = self._performances.find(asked, {"phase": 1, "recording.size_bytes": 1})
             return {

@@ -1,14 +1,16 @@
-"""Audio that no performance knows of any more: a process that was stopped in the middle may store it late."""
+"""Audio that nothing leads to: a process that was stopped stored it late, or a speech's key is over."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
-from services.perform.ports import Clock, Ports, Turns
+from services.perform.ports import Blobs, Clock, Turns, Wanting
 
 log = structlog.get_logger()
 
@@ -16,15 +18,23 @@ ORPHANS = Counter("perform_orphans_removed_total", "Audio without a performance 
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class OrphanRules:
+    """Audio is looked at when it is older than `age`, by one process at a time, `every` so often."""
+
+    age: timedelta
+    every: timedelta
+    now: Clock
+
+
 class Orphans:
-    def __init__(self, ports: Ports, turns: Turns, age: timedelta, every: timedelta, now: Clock) -> None:
-        """Audio is looked at when it is older than `age`, by one process at a time, `every` so often."""
-        self._blobs = ports.blobs
-        self._performances = ports.performances
+    def __init__(self, blobs: Blobs, wanting: Sequence[Wanting], turns: Turns, rules: OrphanRules) -> None:
+        self._blobs = blobs
+        self._wanting = wanting
         self._turns = turns
-        self._age = age
-        self._every = every
-        self._now = now
+        self._age = rules.age
+        self._every = rules.every
+        self._now = rules.now
 
     async def keep_looking(self, stop: asyncio.Event) -> None:
         pause = min(self._every.total_seconds(), _LONGEST_PAUSE_SECONDS)
@@ -50,8 +60,9 @@ class Orphans:
         async for found in self._blobs.older_than(self._now() - self._age):
             if stop.is_set():
                 break
-            wanted = await self._performances.with_audio([each.recording_id for each in found])
-            lost = [each for each in found if each.recording_id not in wanted]
+            ids = [each.recording_id for each in found]
+            answers = await asyncio.gather(*(each.with_audio(ids) for each in self._wanting))
+            lost = [each for each in found if not any(each.recording_id in wanted for wanted in answers)]
             if lost:
                 await self._blobs.remove(lost)
                 removed += len(lost)

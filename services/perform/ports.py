@@ -3,7 +3,7 @@
 PeerUnavailable and Deadline of a peer, and StorageUnavailable of a store.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -24,7 +24,7 @@ from services.perform.domain import (
     State,
 )
 from services.perform.filing import Span, StoredAudio, Wanted
-from services.perform.speech import HeldKey, KeyClaim
+from services.perform.speech import HeldKey, KeyClaim, Spoken
 
 
 class Credits(Protocol):
@@ -97,7 +97,14 @@ class Blobs(Protocol):
         """Safe to repeat."""
 
 
-class Performances(Protocol):
+class Wanting(Protocol):
+    """What leads to audio."""
+
+    async def with_audio(self, ids: Sequence[UUID]) -> Collection[UUID]:
+        """Those of them whose audio is wanted, or may still be."""
+
+
+class Performances(Wanting, Protocol):
     """The journal: one document for each performance, changed only where it still is as expected."""
 
     async def claim(self, performance: Performance) -> Performance | None:
@@ -139,9 +146,6 @@ class Performances(Protocol):
     async def take_over(self, performance: Performance, until: datetime) -> bool:
         """Make an unfinished one ours until then; false when somebody else was quicker."""
 
-    async def with_audio(self, performance_ids: Sequence[UUID]) -> set[UUID]:
-        """Those of them that have audio, or may still get some."""
-
     async def of_user(self, user_id: str, limit: int) -> list[Performance]: ...
 
     async def remove(self, performance_id: UUID) -> None:
@@ -178,14 +182,14 @@ class Turns(Protocol):
         """Nobody else may before then; false when it is not over for who has it."""
 
 
-class SpeechKeys(Protocol):
-    """Idempotency-Keys of speech, of which nothing else is kept."""
+class SpeechKeys(Wanting, Protocol):
+    """Idempotency-Keys of speech, which lead to what was spoken under them."""
 
     async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
-        """Take it until then. None when that worked, else what somebody else did under it."""
+        """Take it until then. None when that worked, else what somebody else does or did under it."""
 
-    async def spend(self, claim: KeyClaim, until: datetime) -> None:
-        """It was spoken: the key may not be used again until then."""
+    async def spend(self, claim: KeyClaim, spoken: Spoken, until: datetime) -> bool:
+        """It was spoken, and is kept until then. False when the key is not this claim's any more."""
 
     async def free(self, claim: KeyClaim) -> None:
         """It came to nothing: the key may be used again. Safe to repeat."""

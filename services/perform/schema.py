@@ -16,7 +16,7 @@ async def _indexes(database: Database, now: datetime) -> int:
     return 0
 
 
-SCHEMA: Final = Schema("perform", (Migration("indexes", _indexes),))
+SCHEMA: Final = Schema("perform", (Migration("indexes", _indexes), Migration("speech_ids", _indexes)))
 
 
 def place() -> tuple[str, str]:

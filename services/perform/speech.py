@@ -1,4 +1,4 @@
-"""What is true of speech: text that a caller wrote, in the caller's own voice, kept nowhere."""
+"""What is true of speech: text that a caller wrote, in the caller's own voice."""
 
 import json
 import re
@@ -103,8 +103,18 @@ class KeyClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldKey:
-    """What somebody else did under a key."""
+class Spoken:
+    """What is told about a speech that is kept."""
 
+    voice_source: str
+    credits: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldKey:
+    """What somebody else does under a key, or did."""
+
+    speech_id: UUID
     same_request: bool
-    spoken: bool
+    # None while it is under way.
+    spoken: Spoken | None

@@ -22,9 +22,4 @@ class ModelNotFound(ServiceError):
 
 class SpeechUnderWay(ServiceError):
     kind, reason = Kind.CONFLICT, "SPEECH_UNDER_WAY"
-    action = "Wait until the first request has ended; if it failed, its key may be used again."
-
-
-class SpeechAlreadySpoken(ServiceError):
-    kind, reason = Kind.CONFLICT, "SPEECH_ALREADY_SPOKEN"
-    action = "Use a new Idempotency-Key to have it spoken, and charged, once more."
+    action = "Ask again with the same Idempotency-Key: then it is given from its beginning."

@@ -4,11 +4,13 @@ What is written down is two digests, the id of a speech that nothing else knows,
 read from them who asked, under which key, or for which words, and they are gone after a day by themselves.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import structlog
 from pymongo import ASCENDING, AsyncMongoClient
@@ -16,7 +18,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from services.perform.errors import StorageUnavailable
-from services.perform.speech import HeldKey, KeyClaim
+from services.perform.speech import HeldKey, KeyClaim, Spoken
 
 log = structlog.get_logger()
 
@@ -30,6 +32,7 @@ class MongoSpeechKeys:
     async def prepare(self) -> None:
         async with _reachable():
             await self._keys.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
+            await self._keys.create_index([("speech_id", ASCENDING)])
 
     async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
         fresh = {
@@ -37,7 +40,6 @@ class MongoSpeechKeys:
             "request": _request(claim),
             "speech_id": claim.speech_id,
             "expires_at": until,
-            "spoken": False,
         }
         async with _reachable():
             while True:
@@ -49,18 +51,29 @@ class MongoSpeechKeys:
                 if held is None:
                     continue
                 if held["expires_at"] > now:
-                    return HeldKey(held["request"] == fresh["request"], held["spoken"])
+                    return HeldKey(held["speech_id"], held["request"] == fresh["request"], _spoken(held))
                 # The database removes what has expired only now and then.
                 await self._keys.delete_one({"_id": held["_id"], "expires_at": held["expires_at"]})
 
-    async def spend(self, claim: KeyClaim, until: datetime) -> None:
+    async def spend(self, claim: KeyClaim, spoken: Spoken, until: datetime) -> bool:
         async with _reachable():
-            spent = {"spoken": True, "expires_at": until}
-            await self._keys.update_one(_ours(claim), {"$set": spent})
+            spent = {"spoken": asdict(spoken), "expires_at": until}
+            return (await self._keys.update_one(_ours(claim), {"$set": spent})).matched_count == 1
 
     async def free(self, claim: KeyClaim) -> None:
         async with _reachable():
             await self._keys.delete_one(_ours(claim))
+
+    async def with_audio(self, ids: Sequence[UUID]) -> frozenset[UUID]:
+        async with _reachable():
+            found = self._keys.find({"speech_id": {"$in": list(ids)}}, {"speech_id": 1})
+            return frozenset([each["speech_id"] async for each in found])
+
+
+def _spoken(held: dict[str, Any]) -> Spoken | None:
+    spoken = held.get("spoken")
+    # The first releases kept no audio, and said only that it had been spoken.
+    return Spoken(spoken["voice_source"], spoken["credits"]) if isinstance(spoken, dict) else None
 
 
 def _id(claim: KeyClaim) -> str:

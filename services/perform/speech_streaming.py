@@ -1,13 +1,13 @@
 """Speech as a stream: credits and voice are held while it is spoken; what was made is paid for.
 
-There is no journal. What a crash leaves ends by itself: the reservation, the lease and the key expire.
+There is no journal. What a crash leaves ends by itself: the reservation and the lease expire.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import perf_counter
 from uuid import UUID
 
@@ -15,13 +15,12 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from services.kernel.errors import ServiceError
-from services.kernel.replay import KeyReused
 from services.perform import saga
 from services.perform.background import Background
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences
 from services.perform.errors import AudioNotWhole
 from services.perform.places import Places
-from services.perform.ports import Clock, Ports, SpeechKeys
+from services.perform.ports import Clock, Ports
 from services.perform.saga import Step
 from services.perform.speaking import Words, spoken
 from services.perform.speech import (
@@ -33,9 +32,11 @@ from services.perform.speech import (
     check_voice,
     delivery,
 )
-from services.perform.speech_errors import SpeechAlreadySpoken, SpeechUnderWay
 
 log = structlog.get_logger()
+
+# Called when the audio is whole, before anybody pays for it.
+Keep = Callable[[], Awaitable[None]]
 
 SPEECHES = Counter("perform_speeches_total", "Speeches that ended, by outcome.", ["outcome"])
 FIRST_AUDIO_SECONDS = Histogram(
@@ -43,8 +44,6 @@ FIRST_AUDIO_SECONDS = Histogram(
     "Time from the request for a speech to its first byte of audio.",
     buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 5),
 )
-# Longer than any speech may take: then whoever held the key is gone.
-_LONGEST_SPEECH = timedelta(minutes=5)
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.5, 8.0, 10
 
 
@@ -96,45 +95,47 @@ class _Saying:
 
 
 class SpeechStreaming:
-    def __init__(  # noqa: PLR0913 - built in one place, the last one by name
+    def __init__(
         self,
         ports: Ports,
-        keys: SpeechKeys,
         background: Background,
-        key_lives: timedelta,
         now: Clock,
         *,
         places: Places,
     ) -> None:
         self._places = places
         self._ports = ports
-        self._keys = keys
         self._background = background
-        self._key_lives = key_lives
         self._now = now
         # Nothing is paid for before the credits are set aside and there is a voice.
         self._held = ((Step("reserve", self._reserve), Step("lease", self._lease)),)
 
-    async def speak(self, request: SpeechRequest) -> AsyncGenerator[Opening | bytes | Charge, None]:
+    async def speak(
+        self, request: SpeechRequest, keep: Keep | None = None
+    ) -> AsyncGenerator[Opening | bytes | Charge, None]:
         """The opening, the audio as it is made, and at the end what it cost. Consume inside `aclosing`.
 
-        A listener who leaves stops the engine, and pays for what was made until then. Raises PerformBusy.
+        A listener who leaves stops the engine, and pays for what was made until then; where there is
+        somebody to `keep` the whole, it is whole, kept and paid, or nothing. Raises PerformBusy.
         """
         with self._places.one():
-            async with aclosing(self._spoken(request)) as parts:
+            async with aclosing(self._spoken(request, keep)) as parts:
                 async for part in parts:
                     yield part
 
-    async def _spoken(self, request: SpeechRequest) -> AsyncGenerator[Opening | bytes | Charge, None]:
-        await self._claim(request)
+    async def _spoken(
+        self, request: SpeechRequest, keep: Keep | None
+    ) -> AsyncGenerator[Opening | bytes | Charge, None]:
         saying = _Saying(request, self._now())
         try:
             await self._prepare(saying)
             async with aclosing(self._said(saying)) as parts:
                 async for part in parts:
                     yield part
+            if keep is not None:
+                await keep()
         except (asyncio.CancelledError, GeneratorExit):
-            self._end(saying, "left", saying.characters)
+            self._end(saying, "left", 0 if keep else saying.characters)
             raise
         except Exception:
             await asyncio.shield(self._end(saying, "failed", 0))
@@ -144,19 +145,6 @@ class SpeechStreaming:
             yield saying.charge
         elif saying.failure is not None:
             raise saying.failure
-
-    async def _claim(self, request: SpeechRequest) -> None:
-        if not request.key:
-            return
-        now = self._now()
-        held = await self._keys.claim(request.claim, now, now + _LONGEST_SPEECH)
-        if held is None:
-            return
-        if not held.same_request:
-            raise KeyReused("This Idempotency-Key was used for another request.")
-        if held.spoken:
-            raise SpeechAlreadySpoken("This was spoken and charged before; its audio is not kept.")
-        raise SpeechUnderWay("The first request with this Idempotency-Key is still being spoken.")
 
     async def _prepare(self, saying: _Saying) -> None:
         request = saying.request
@@ -204,7 +192,6 @@ class SpeechStreaming:
         await asyncio.gather(
             self._pay(saying, characters),
             _or_expired("voice", request, self._ports.voices.release(request.user_id, request.speech_id)),
-            _or_expired("key", request, self._give_key_back(request, characters)),
         )
         SPEECHES.labels(outcome).inc()
         log.info(
@@ -246,14 +233,6 @@ class SpeechStreaming:
             except ServiceError:
                 pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
         log.error("speech_not_paid", speech_id=str(saying.request.speech_id), characters=characters)
-
-    async def _give_key_back(self, request: SpeechRequest, characters: int) -> None:
-        if not request.key:
-            return
-        if characters:
-            await self._keys.spend(request.claim, self._now() + self._key_lives)
-        else:
-            await self._keys.free(request.claim)
 
 
 async def _or_expired(what: str, request: SpeechRequest, release: Awaitable[None]) -> None:

@@ -15,10 +15,12 @@ from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Failure, Kept, Most, Patience, Performance, Phase, State
 from services.perform.errors import RecordingNotFound, RecordingsFull
 from services.perform.mongo import MongoPerformances
-from services.perform.orphans import Orphans
+from services.perform.orphans import OrphanRules, Orphans
 from services.perform.ports import Ports
 from services.perform.quota import Room
 from services.perform.recordings import Archive
+from services.perform.speech import KeyClaim, Spoken
+from services.perform.speech_keys import MongoSpeechKeys
 from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 from tests.contract.test_perform_retention import recording
@@ -31,6 +33,7 @@ SOFT = replace(PATIENCE, deleted=timedelta(days=1))
 class House:
     journal: MongoPerformances
     blobs: StoredBlobs
+    keys: MongoSpeechKeys
     # The audio's age is the file system's word, so it is the clock that moves.
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
@@ -43,7 +46,8 @@ class House:
         return Ports(nobody, nobody, nobody, nobody, self.blobs, self.journal, self.journal)
 
     def orphans(self) -> Orphans:
-        return Orphans(self.ports, self.journal, timedelta(hours=1), timedelta(hours=6), self.time)
+        rules = OrphanRules(timedelta(hours=1), timedelta(hours=6), self.time)
+        return Orphans(self.blobs, (self.journal, self.keys), self.journal, rules)
 
     def sweeper(self) -> Sweeper:
         room = Room(self.journal, Most(10, 1 << 20), self.time)
@@ -78,7 +82,8 @@ async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
     ) as client:
         journal = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
         await journal.prepare()
-        yield House(journal, StoredBlobs(tmp_path.as_uri()))
+        keys = MongoSpeechKeys(client, f"perform-{uuid4().hex}")
+        yield House(journal, StoredBlobs(tmp_path.as_uri()), keys)
 
 
 async def test_only_audio_that_no_performance_knows_of_goes_and_only_when_it_is_old(
@@ -109,6 +114,17 @@ async def test_audio_of_a_failure_goes_and_of_a_deleted_recording_stays_for_its_
     house.now += timedelta(hours=2)
     assert await house.orphans().remove(asyncio.Event()) == 1
     assert await house.has_audio("ada", deleted)
+
+
+async def test_what_was_spoken_under_a_key_stays_as_long_as_the_key(house: House) -> None:
+    claim, until = KeyClaim(uuid4(), "ada", "k", "what was asked"), house.now + timedelta(days=1)
+    assert await house.keys.claim(claim, house.now, until) is None
+    await house.blobs.put("ada", claim.speech_id, b"audio")
+    assert await house.keys.spend(claim, Spoken("local_clone", 40), until)
+    house.now += timedelta(hours=2)
+    assert await house.orphans().remove(asyncio.Event()) == 0
+    await house.keys.free(claim)
+    assert await house.orphans().remove(asyncio.Event()) == 1
 
 
 async def test_a_stop_ends_the_search(house: House) -> None:

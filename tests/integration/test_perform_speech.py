@@ -10,7 +10,6 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-import grpc
 import pytest
 from google.protobuf import struct_pb2
 from hypothesis import given
@@ -239,11 +238,11 @@ async def test_a_stream_that_fails_later_is_cut_and_costs_nothing(stage: Stage) 
     assert not stage.peers.charged
 
 
-async def cut(stage: Stage) -> bool:
+async def cut(stage: Stage, **headers: str) -> bool:
     """Whether the stream ends with what no client takes for an end."""
     method = "/newvisions.perform.v1.SpeechService/CreateSpeech"
     call = stage.channel.unary_stream(method, request_serializer=pb.CreateSpeechRequest.SerializeToString)
-    messages: list[bytes] = [message async for message in call(asked(), **stage.by())]
+    messages: list[bytes] = [message async for message in call(asked(), **stage.by(**headers))]
     return messages[-1] == POISON
 
 
@@ -251,7 +250,7 @@ async def test_a_listener_who_leaves_stops_the_engine_at_once_and_pays_for_what_
     stage: Stage,
 ) -> None:
     stage.peers.held.clear()
-    call = speech(stage, idempotency_key="left")
+    call = speech(stage)
     await call.read()
     left = perf_counter()
     call.cancel()
@@ -262,21 +261,17 @@ async def test_a_listener_who_leaves_stops_the_engine_at_once_and_pays_for_what_
     # The first piece is 1.9 seconds of the usual format.
     assert 0 < paid < len(WORDS) / 10
     assert paid == int(len(PIECES[0]) / 16_000 * 9)
-    again = await refusal(heard(speech(stage, idempotency_key="left")))
-    assert again == (409, "SPEECH_ALREADY_SPOKEN")
 
 
 async def test_a_listener_who_leaves_before_the_first_audio_pays_nothing(
     stage: Stage, speakers: Speakers
 ) -> None:
     speakers.thought.clear()
-    call = speech(stage, idempotency_key="left")
+    call = speech(stage)
     await speakers.until(lambda: "think" in speakers.calls)
     call.cancel()
     await ended(stage)
     assert not speakers.charged
-    speakers.thought.set()
-    assert await heard(speech(stage, idempotency_key="left")) == AUDIO
 
 
 async def test_a_listener_who_does_not_read_is_not_spoken_to_and_may_leave_all_the_same(
@@ -304,28 +299,69 @@ async def test_a_charge_that_could_not_be_made_is_made_later(stage: Stage) -> No
     assert list(stage.peers.charged.values()) == [len(WORDS)]
 
 
-async def test_a_key_is_spoken_and_charged_once(stage: Stage) -> None:
-    stage.peers.held.clear()
-    first = asyncio.create_task(heard(speech(stage, idempotency_key="k")))
-    await stage.peers.until(lambda: "speak" in stage.peers.calls)
-    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (409, "SPEECH_UNDER_WAY")
+async def test_under_a_key_it_is_spoken_and_charged_once_and_given_again(stage: Stage) -> None:
+    assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+    again = speech(stage, idempotency_key="k")
+    assert await heard(again) == AUDIO
+    assert dict(await again.initial_metadata())["voice-source"] == "local_clone"
     other = asked(input="Something else.")
     assert await refusal(heard(speech(stage, other, idempotency_key="k"))) == (409, "IDEMPOTENCY_KEY_REUSED")
-    stage.peers.held.set()
-    assert await first == AUDIO
-    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (409, "SPEECH_ALREADY_SPOKEN")
-    assert await refusal(heard(speech(stage, other, idempotency_key="k"))) == (409, "IDEMPOTENCY_KEY_REUSED")
-    assert len(stage.peers.charged) == 1
+    await ended(stage)
+    assert list(stage.peers.charged.values()) == [len(WORDS)]
+    assert stage.peers.calls.count("speak") == 1
     stage.user_id = "somebody-else"
     assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+    assert len(stage.peers.charged) == 2
 
 
-async def test_of_twins_one_is_spoken(stage: Stage) -> None:
-    calls = [heard(speech(stage, idempotency_key="twin")) for _ in range(6)]
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert [answer for answer in answers if isinstance(answer, bytes)] == [AUDIO]
-    assert sum(isinstance(answer, grpc.aio.AioRpcError) for answer in answers) == 5
+async def test_events_are_given_again_with_what_was_charged_the_first_time(stage: Stage) -> None:
+    calls = [speech(stage, asked(stream_format="sse"), idempotency_key="e") for _ in range(2)]
+    first, again = [await heard(call) for call in calls]
+    done = [answer.splitlines()[-2] for answer in (first, again)]
+    assert done[0] == done[1]
+    assert json.loads(done[1].removeprefix(b"data: "))["usage"]["total_tokens"] == len(WORDS)
+
+
+async def test_twins_hear_the_same_speech_while_it_is_made(stage: Stage) -> None:
+    stage.peers.held.clear()
+    calls = [asyncio.create_task(heard(speech(stage, idempotency_key="twin"))) for _ in range(6)]
+    await stage.peers.until(lambda: "speak" in stage.peers.calls)
+    other = asked(input="Something else.")
+    assert await refusal(heard(speech(stage, other, idempotency_key="twin"))) == (
+        409,
+        "IDEMPOTENCY_KEY_REUSED",
+    )
+    stage.peers.held.set()
+    assert await asyncio.gather(*calls) == [AUDIO] * 6
     assert stage.peers.calls.count("speak") == 1
+    assert len(stage.peers.charged) == 1
+
+
+async def test_who_leaves_finds_the_whole_speech_under_its_key(stage: Stage) -> None:
+    stage.peers.held.clear()
+    left = speech(stage, idempotency_key="k")
+    await stage.peers.until(lambda: "speak" in stage.peers.calls)
+    left.cancel()
+    stage.peers.held.set()
+    assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+    await ended(stage)
+    assert list(stage.peers.charged.values()) == [len(WORDS)]
+
+
+async def test_a_speech_that_came_to_nothing_gives_its_key_back(stage: Stage) -> None:
+    stage.peers.fail["speak"] = Away("The engine is busy.")
+    assert await refusal(heard(speech(stage, idempotency_key="k"))) == (503, "SPEECH_ENGINE_BUSY")
+    await ended(stage)
+    stage.peers.fail.clear()
+    assert await heard(speech(stage, asked(input="Something else."), idempotency_key="k")) == AUDIO
+    assert list(stage.peers.charged.values()) == [len("Something else.")]
+
+
+async def test_what_cannot_be_kept_is_not_charged(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "blobs" / "recordings").write_text("a file where a folder should be")
+    assert await cut(stage, idempotency_key="k")
+    await ended(stage)
+    assert not stage.peers.charged
 
 
 @given(

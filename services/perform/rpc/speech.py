@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
 from uuid import uuid4
@@ -19,16 +19,21 @@ from services.perform.domain import Charge, Order, Override
 from services.perform.performing import Performing
 from services.perform.rpc.asking import join_seconds
 from services.perform.speech import CONTENT_TYPES, SpeechOrder
+from services.perform.speech_keeping import SpeechKeeping
 from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStreaming
 
 _EVENTS: Final = "text/event-stream"
+_JOIN_SECONDS: Final = 15.0
 # What a memo about any topic is listed as: a list that is seen on stage must not name the topic.
 _ROUTINE: Final = "custom"
 
 
 class SpeechServicer(SpeechServiceServicer):
-    def __init__(self, speeches: SpeechStreaming, performing: Performing, join_seconds: float) -> None:
+    def __init__(
+        self, speeches: SpeechStreaming, kept: SpeechKeeping, performing: Performing, join_seconds: float
+    ) -> None:
         self._speeches = speeches
+        self._kept = kept
         self._performing = performing
         self._join_seconds = join_seconds
 
@@ -38,13 +43,20 @@ class SpeechServicer(SpeechServiceServicer):
         order = _order(request)
         asked = SpeechRequest(uuid4(), caller().user_id, order, idempotency_key())
         kind = _EVENTS if order.as_events else CONTENT_TYPES[order.audio_format]
-        async with aclosing(self._speeches.speak(asked)) as parts:
+        async with aclosing(self._spoken(asked, context)) as parts:
             async for part in parts:
                 if isinstance(part, Opening):
                     # Headers that go out earlier would make every later failure look like success.
                     await context.send_initial_metadata((("voice-source", part.voice_source),))
                 elif data := _event(part) if order.as_events else _audio(part):
                     yield pb.CreateSpeechResponse(body=httpbody_pb2.HttpBody(content_type=kind, data=data))
+
+    def _spoken(self, asked: SpeechRequest, context: Any) -> AsyncGenerator[Opening | bytes | Charge, None]:
+        if not asked.key:
+            return self._speeches.speak(asked)
+        # The gateway takes a stream that says nothing for much longer than this for dead.
+        join = join_seconds(min(self._join_seconds, _JOIN_SECONDS), context)
+        return self._kept.speak(asked, join)
 
     async def GenerateAudio(self, request: pb.GenerateAudioRequest, context: Any) -> pb.GenerateAudioResponse:
         order = Order(_ROUTINE, request.value, Override(), topic=request.topic)
