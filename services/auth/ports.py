@@ -123,6 +123,10 @@ class Ledger(Protocol):
     async def settle(self, user_id: str, performance_id: str, cost: int, limit: int, now: datetime) -> Entry:
         """The entry as it stands afterwards. Raises ReservationNotFound."""
 
+    async def settle_as_reserved(self, reserved: Entry, cost: int, now: datetime) -> Entry | None:
+        """The same in one write, for who knows what was set aside; None when that is no longer so, or when
+        the cost is above it."""
+
     async def release(self, user_id: str, performance_id: str, now: datetime) -> Entry:
         """The entry as it stands afterwards."""
 

@@ -88,6 +88,19 @@ async def test_settling_and_releasing_at_once_has_one_outcome(ledger: MongoLedge
         assert await spent(ledger, user) == (outcomes[0].charged, 0)
 
 
+async def test_what_is_known_to_be_reserved_is_settled_once_and_only_while_it_is(ledger: MongoLedger) -> None:
+    user = str(uuid4())
+    heard, failed, longer = [
+        await ledger.reserve(wanted(user, str(uuid4()), 50), 4000, began_at=NOON) for _ in range(3)
+    ]
+    settled = await asyncio.gather(*(ledger.settle_as_reserved(heard, 30, NOON) for _ in range(4)))
+    assert [entry.charged for entry in settled if entry is not None] == [30]
+    await ledger.release(user, failed.entry_id, NOON)
+    assert await ledger.settle_as_reserved(failed, 30, NOON) is None
+    assert await ledger.settle_as_reserved(longer, 51, NOON) is None
+    assert await spent(ledger, user) == (30, 50)
+
+
 async def test_a_settlement_beyond_its_reservation_takes_no_more_than_is_left(ledger: MongoLedger) -> None:
     user, first, second = str(uuid4()), str(uuid4()), str(uuid4())
     await ledger.reserve(wanted(user, first, 30), 100)

@@ -93,6 +93,11 @@ class MongoLedger:
                 return settled
         raise StorageUnavailable("Too many calls about one performance.")
 
+    async def settle_as_reserved(self, reserved: Entry, cost: int, now: datetime) -> Entry | None:
+        if reserved.state is not State.RESERVED or cost > reserved.held:
+            return None
+        return await self._months.end(reserved, State.SETTLED, now, cost)
+
     async def release(self, user_id: str, performance_id: str, now: datetime) -> Entry:
         for _ in range(_ROUNDS):
             entry = await self._months.find(user_id, performance_id, now)

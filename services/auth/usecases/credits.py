@@ -1,5 +1,6 @@
 """Credits: set aside before a performance, charged at what it spent, given back when it fails."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -71,6 +72,7 @@ class Credits:
         self._users = users
         self._ledger = ledger
         self._rules = rules
+        self._opened = _Opened()
 
     async def account(self, user_id: str, now: datetime) -> Account:
         user = await self._users.get(user_id)
@@ -108,23 +110,41 @@ class Credits:
             raise PerformanceReleased("This performance has ended; its credits were given back.")
         RESERVATIONS.labels("reserved").inc()
         log.info("credits_reserved", performance_id=entry.entry_id, credits=entry.reserved)
+        self._opened.add(entry, user)
         return entry, user
 
     async def settle(self, user_id: str, spoken: Spoken, now: datetime) -> tuple[Entry, Account]:
         """Raises ReservationNotFound. The account is that of the month which paid."""
-        user = await self._users.get(user_id)
-        limit = self._rules.limit_of(user)
-        cost = self._rules.cost(user, spoken)
-        entry = await self._ledger.settle(user_id, spoken.performance_id, cost, limit, now)
+        settled = await self._settled_as_opened(user_id, spoken, now)
+        entry, user = settled or await self._settled(user_id, spoken, now)
         if entry.at == now and entry.state is State.SETTLED:
             RESERVATIONS.labels("settled").inc()
             CREDITS_CHARGED.inc(entry.charged)
             log.info("credits_settled", performance_id=entry.entry_id, credits=entry.charged)
-        if entry.charged < cost:
-            log.warning("credits_not_covered", performance_id=entry.entry_id, missing=cost - entry.charged)
         return entry, self._account(user, await self._ledger.balance(user_id, entry.period))
 
+    async def _settled_as_opened(
+        self, user_id: str, spoken: Spoken, now: datetime
+    ) -> tuple[Entry, User] | None:
+        """Without reading again what this process read when it set the credits aside."""
+        opened = self._opened.take(spoken.performance_id)
+        if opened is None or opened.user.user_id != user_id:
+            return None
+        cost = self._rules.cost(opened.user, spoken)
+        entry = await self._ledger.settle_as_reserved(opened.entry, cost, now)
+        return None if entry is None else (entry, opened.user)
+
+    async def _settled(self, user_id: str, spoken: Spoken, now: datetime) -> tuple[Entry, User]:
+        user = await self._users.get(user_id)
+        cost = self._rules.cost(user, spoken)
+        limit = self._rules.limit_of(user)
+        entry = await self._ledger.settle(user_id, spoken.performance_id, cost, limit, now)
+        if entry.charged < cost:
+            log.warning("credits_not_covered", performance_id=entry.entry_id, missing=cost - entry.charged)
+        return entry, user
+
     async def release(self, user_id: str, performance_id: str, now: datetime) -> None:
+        self._opened.take(performance_id)
         entry = await self._ledger.release(user_id, performance_id, now)
         if entry.at == now:
             RESERVATIONS.labels("released").inc()
@@ -158,3 +178,28 @@ class Credits:
             RESERVATIONS.labels("expired").inc()
             log.warning("reservation_expired", performance_id=entry.entry_id, credits=entry.reserved)
         return len(expired)
+
+
+# Who forgets one reads it again.
+_OPENED_AT_MOST = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Reservation:
+    entry: Entry
+    user: User
+
+
+class _Opened:
+    """Reservations of this process that have not ended, the newest of them: a hint, the ledger decides."""
+
+    def __init__(self) -> None:
+        self._reservations: OrderedDict[str, _Reservation] = OrderedDict()
+
+    def add(self, entry: Entry, user: User) -> None:
+        self._reservations[entry.entry_id] = _Reservation(entry, user)
+        if len(self._reservations) > _OPENED_AT_MOST:
+            self._reservations.popitem(last=False)
+
+    def take(self, performance_id: str) -> _Reservation | None:
+        return self._reservations.pop(performance_id, None)
