@@ -16,6 +16,7 @@ EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "users": frozenset({"code", "email", "newest_first", "seen", "username"}),
     },
     "voice": {
+        "answers": frozenset({"expires"}),
         "voices": frozenset(
             {"voices_at_provider", "voices_by_clone", "voices_by_standby", "voices_to_sweep"}
         ),
@@ -24,6 +25,6 @@ EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "performances": frozenset(
             {"due_at_1", "expires_at_1", "place_1", "user_id_1_key_1", "user_id_1_place_1"}
         ),
-        "speech_keys": frozenset({"expires_at_1"}),
+        "speech_keys": frozenset({"expires_at_1", "speech_id_1"}),
     },
 }

@@ -25,7 +25,8 @@ from dev.services import DATABASES
 from dev.simulator.options import Options
 from dev.simulator.serving import running
 from dev.stack import Stack
-from services.voice.mongo import MongoVoices
+from services.kernel.schema import Keeper
+from services.voice.schema import SCHEMA
 
 KEY = "a-key-that-nobody-prints"
 SECONDS = 90
@@ -126,20 +127,20 @@ async def test_each_finding_is_a_line_and_nothing_is_left_behind(
     voice: dict[str, str], tmp_path: Path
 ) -> None:
     async with database(voice) as kept:
-        await MongoVoices(kept["voices"], 4).prepare()
+        await Keeper(kept, SCHEMA).migrate()
         report = await doctor("--environment", variables=voice)
         names = await kept.list_collection_names()
     assert report.code == 0, report.text
     lines = report.text.splitlines()
-    assert "ok       indexes (voice): all 4 are there." in lines
+    assert "ok       indexes (voice): all 5 are there." in lines
     assert {line.split()[0] for line in lines if "disk" not in line} <= {"ok", "skipped"}
-    assert names == ["voices"]
+    assert sorted(names) == ["answers", "schema_migrations", "voices"]
     assert not list((tmp_path / "blobs").iterdir())
 
 
 async def test_an_index_that_is_missing_is_named(voice: dict[str, str]) -> None:
     async with database(voice) as kept:
-        await MongoVoices(kept["voices"], 4).prepare()
+        await Keeper(kept, SCHEMA).migrate()
         await kept["voices"].drop_index("voices_to_sweep")
     report = await doctor("--environment", "--json", variables=voice)
     assert report.code == 1
