@@ -36,7 +36,7 @@ async def mongo_answers(port: int) -> bool:
     if not await port_open(port):
         return False
     async with AsyncMongoClient[dict[str, object]](
-        mongo_url(port), serverSelectionTimeoutMS=2000, timeoutMS=2000
+        mongo_url(port), serverSelectionTimeoutMS=2000, socketTimeoutMS=2000
     ) as client:
         try:
             await client.admin.command("ping")

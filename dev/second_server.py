@@ -21,12 +21,12 @@ from dev.services import MONGO_ELSEWHERE
 
 # Set for the tests while they run against it.
 SECOND_SERVER: Final = "NEWVISIONS_TEST_SECOND_SERVER"
-_CONTRACTS: Final = ("auth", "database", "perform", "voice")
+_CONTRACTS: Final = ("auth", "database", "perform", "replays", "voice")
 
 
 def contract_tests() -> list[str]:
     """Those of the services that keep documents."""
-    found = [path for name in _CONTRACTS for path in (ROOT / "tests/contract").glob(f"test_{name}_*.py")]
+    found = [path for name in _CONTRACTS for path in (ROOT / "tests/contract").glob(f"test_{name}*.py")]
     return [str(path.relative_to(ROOT)) for path in sorted(found)]
 
 
