@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from dev import gateway
+from dev.observing import Observation
 from dev.ports import free_port
 from dev.process import Process, ProcessNotReady, Spec
 from dev.project import PYTHONPATH, ROOT, python
@@ -33,6 +34,7 @@ class Stack:
     "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. With a `provider`,
     voices are cloned there, and the engine speaks for those who have no place. `environment` goes to
     the services, over the stack's own settings. `client` is a directory whose files the gateway serves.
+    With an `observation`, its programs run beside them.
     """
 
     def __init__(  # noqa: PLR0913 - all but one by name, each with a default
@@ -46,6 +48,7 @@ class Stack:
         environment: Mapping[str, str] | None = None,
         provider: Provider | None = None,
         client: Path | None = None,
+        observation: Observation | None = None,
     ) -> None:
         self.data = data_dir.resolve()
         self.logs = self.data / "logs"
@@ -54,6 +57,7 @@ class Stack:
         self._plan = Plan(self.data, processes, engine, environment or {}, provider=provider)
         self._limits = limits
         self._client = client
+        self._observation = observation
         self._running: dict[str, Process] = {}
         self._lock = -1
         self._cleanup = AsyncExitStack()
@@ -71,12 +75,7 @@ class Stack:
             sockets = gateway.short_directory()
             cleanup.callback(gateway.remove, sockets)
             cleanup.push_async_callback(self._stop_all)
-            await self._start_all(
-                [
-                    *self._plan.table(),
-                    gateway.spec(self._plan, self.port, sockets, self._limits, self._client),
-                ]
-            )
+            await self._start_all([*self._specs(sockets)])
             # For `newvisions admin`, which talks to the databases of a running stack.
             settings = self.data / "settings.json"
             settings.write_text(json.dumps(self.settings, indent=2))
@@ -88,6 +87,12 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._cleanup.aclose()
+
+    def _specs(self, sockets: Path) -> Iterator[Spec]:
+        yield from self._plan.table()
+        yield gateway.spec(self._plan, self.port, sockets, self._limits, self._client)
+        if self._observation:
+            yield from self._observation.specs(self.data / "observed", self.metrics)
 
     async def _start_all(self, specs: Sequence[Spec]) -> None:
         """Each as soon as those it needs are ready."""
@@ -111,6 +116,10 @@ class Stack:
         while self._running:
             _, process = self._running.popitem()
             await process.stop()
+
+    def pid(self, name: str) -> int:
+        """Of a process of the stack, for who wants to see it hang or die."""
+        return self._running[name].pid
 
     async def first_crash(self) -> str:
         """Returns when a process of the stack ends by itself, with what there is to say about it."""

@@ -1,6 +1,7 @@
 """`newvisions test`: the checks, then the tests.
 
---fast: only tests without a stack or a voice. --browser: only those in a browser, which must be there.
+--fast: only tests without a stack or a voice. --browser: only those in a browser, and --observed: only those
+with Prometheus and Alertmanager; what they need must be there.
 --second-server: the contract tests against another implementation of the document database.
 """
 
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from dev import check, chromium
+from dev import check, chromium, observing
 from dev.pinned import ToolNotInstalled
 from dev.project import ROOT
 from dev.second_server import run_tests
@@ -18,6 +19,8 @@ from dev.second_server import run_tests
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
 FAST = ("-m", "not slow", "tests/unit", "tests/contract", *GATEWAY)
 BROWSER = ("-n", "0", "tests/e2e/test_browser.py")
+# Not among the others: they take minutes.
+OBSERVED = ("-n", "0", "tests/observed")
 PARALLEL = ("-n", "2")
 
 
@@ -27,6 +30,8 @@ def main(arguments: list[str]) -> int:
         return _in_a_browser([argument for argument in arguments if argument != "--browser"])
     if "--second-server" in arguments:
         return _second_server([argument for argument in arguments if argument != "--second-server"])
+    if "--observed" in arguments:
+        return _observed([argument for argument in arguments if argument != "--observed"])
     fast = "--fast" in arguments
     given = [argument for argument in arguments if argument != "--fast"]
     if not fast and not given and check.main() != 0:
@@ -47,6 +52,15 @@ def _second_server(arguments: list[str]) -> int:
     except ToolNotInstalled as failure:
         print(f"newvisions test: the second server cannot be installed: {failure}", file=sys.stderr)
         return 1
+
+
+def _observed(arguments: list[str]) -> int:
+    try:
+        observing.installed("http://127.0.0.1/")
+    except observing.NotInstalled as failure:
+        sys.stderr.write(f"newvisions test: {failure}\n")
+        return 1
+    return pytest.main([*OBSERVED, *arguments])
 
 
 if __name__ == "__main__":

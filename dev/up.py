@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dev.admin import DATA
 from dev.interrupt import INTERRUPTED, run_until_interrupted
+from dev.observing import NotInstalled, Observation, installed
 from dev.ports import free_port
 from dev.process import ProcessNotReady
 from dev.project import ROOT
@@ -41,7 +42,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--client", type=Path, metavar="DIR", help="a client's files, served at /")
     parser.add_argument("--json", action="store_true", help="print one JSON line when ready")
     _add_provider(parser)
+    _add_observation(parser)
     options = parser.parse_args()
+    if options.alerts and not options.observe:
+        parser.error("--alerts goes with --observe")
     if options.elevenlabs_key_file and not options.elevenlabs_key_file.is_file():
         parser.error(f"there is no file {options.elevenlabs_key_file}")
     if options.data_dir is None:
@@ -65,6 +69,12 @@ def _add_provider(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_observation(parser: argparse.ArgumentParser) -> None:
+    seen = parser.add_argument_group("watching it")
+    seen.add_argument("--observe", action="store_true", help="start Prometheus and Alertmanager beside it")
+    seen.add_argument("--alerts", default="", metavar="URL", help="where Alertmanager posts alerts")
+
+
 def _provider(options: argparse.Namespace) -> Provider | None:
     if options.elevenlabs_key_file:
         return Provider(options.elevenlabs_url, options.elevenlabs_key_file)
@@ -79,6 +89,11 @@ def _provider(options: argparse.Namespace) -> Provider | None:
 
 
 async def _up(options: argparse.Namespace) -> int:
+    try:
+        observation = installed(options.alerts) if options.observe else None
+    except NotInstalled as failure:
+        _say(str(failure))
+        return 1
     provider = _provider(options)
     stack = Stack(
         options.data_dir,
@@ -87,22 +102,13 @@ async def _up(options: argparse.Namespace) -> int:
         port=options.port,
         provider=provider,
         client=options.client,
+        observation=observation,
     )
     _say(f"starting on the data in {stack.data} ...")
     try:
         async with stack:
-            codes = await stack.activation_codes(CODES if options.json else 1)
-            if options.json:
-                ready = {
-                    "url": stack.url,
-                    "activation_codes": codes,
-                    "admin_token": await stack.admin_token(),
-                }
-                if provider and provider.stand_in:
-                    ready["simulator"] = provider.base_url
-                print(json.dumps(ready), flush=True)
-            else:
-                print("\n".join([*_spoken_by(provider), *_how_to(stack, codes[0])]), flush=True)
+            tell = _as_json if options.json else _as_text
+            print(await tell(stack, provider, observation), flush=True)
             _say(f"crashed: {await stack.first_crash()}")
     except (ProcessNotReady, DataDirectoryInUse, ClientUnusable, OSError) as failure:
         _say(str(failure))
@@ -110,6 +116,22 @@ async def _up(options: argparse.Namespace) -> int:
         _say("stopped")
         raise
     return 1
+
+
+async def _as_json(stack: Stack, provider: Provider | None, observation: Observation | None) -> str:
+    ready: dict[str, object] = {
+        "url": stack.url,
+        "activation_codes": await stack.activation_codes(CODES),
+        "admin_token": await stack.admin_token(),
+    }
+    if provider and provider.stand_in:
+        ready["simulator"] = provider.base_url
+    return json.dumps(ready | (observation.urls if observation else {}))
+
+
+async def _as_text(stack: Stack, provider: Provider | None, observation: Observation | None) -> str:
+    (code,) = await stack.activation_codes(1)
+    return "\n".join([*_spoken_by(provider), *_watched_by(observation), *_how_to(stack, code)])
 
 
 def _say(line: str) -> None:
@@ -123,6 +145,17 @@ def _spoken_by(provider: Provider | None) -> Iterator[str]:
         yield f"What it holds, and all that was done to it: {provider.base_url}/_sim/audit"
     elif provider:
         yield f"Voices are cloned at {provider.base_url}, at the cost of the key's owner."
+
+
+def _watched_by(observation: Observation | None) -> Iterator[str]:
+    if observation is None:
+        return
+    for name, url in observation.urls.items():
+        yield f"{name.capitalize()} is at {url}"
+    if observation.alertmanager is None:
+        yield "Alertmanager is not installed: alerts are seen at Prometheus alone."
+    elif observation.webhook:
+        yield f"Alerts are posted to {observation.webhook}"
 
 
 def _how_to(stack: Stack, code: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Every alert asks for metrics that exist, has been made to fire, and leads to a page of the runbook."""
 
+import json
 import re
 import subprocess
 from functools import cache
@@ -93,3 +94,14 @@ def test_the_promises_are_counted_at_exactly_the_bounds_that_were_given() -> Non
             r"first_audio_seconds\".*?buckets=\((.*?)\)", (ROOT / file).read_text(), re.DOTALL
         )
         assert "1.5" in bounds.split(", ")
+
+
+def test_grafana_finds_the_dashboards_by_their_label() -> None:
+    shipped = {
+        name: json.loads(text)["title"]
+        for manifest in rendered("prod").of("ConfigMap")
+        if manifest["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+        for name, text in manifest["data"].items()
+    }
+    assert set(shipped) == {"overview.json", "pool.json", "stages.json"}
+    assert all(title.startswith("New Visions") for title in shipped.values())
