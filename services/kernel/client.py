@@ -94,8 +94,8 @@ class Channels:
 
     def _opened(self, address: str) -> NamedChannel:
         if self._credentials is None:
-            return NamedChannel(grpc.aio.insecure_channel(address, options=_OPTIONS))
-        return NamedChannel(grpc.aio.secure_channel(address, self._credentials, options=_OPTIONS))
+            return NamedChannel(grpc.aio.insecure_channel(address, options=OPTIONS))
+        return NamedChannel(grpc.aio.secure_channel(address, self._credentials, options=OPTIONS))
 
     async def close(self) -> None:
         for channel in self._open.values():
@@ -103,7 +103,7 @@ class Channels:
 
 
 MAX_MESSAGE_BYTES = 8 << 20
-_OPTIONS = (
+OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 5000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

@@ -121,7 +121,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         stack.push_async_callback(channels.close)
         for open_service in services.values():
             await stack.enter_async_context(open_service(handlers, channels))
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=OPTIONS)
         handlers.attach_to(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -185,12 +185,13 @@ async def _health_in_clear(address: str, checks: health.aio.HealthServicer) -> A
         await server.stop(grace=None)
 
 
-_OPTIONS = (
+OPTIONS = (
     # Above the gateway's own body limits, so that its 413 comes first.
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Without a maximum age, callers never see new replicas.
     ("grpc.max_connection_age_ms", 300_000),
-    ("grpc.max_connection_age_grace_ms", 90_000),
+    # Above the longest stream, which would be cut off in the middle otherwise.
+    ("grpc.max_connection_age_grace_ms", 180_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
 )
 

@@ -1,6 +1,6 @@
 """The manifests as a cluster would get them, and the questions that no schema answers."""
 
-import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "prod": (),
     "prod with keda": ("keda",),
     "prod with mtls": ("mtls",),
-    "prod with everything": ("keda", "mtls"),
+    "prod with migrations": ("migrations",),
+    "prod with everything": ("keda", "migrations", "mtls"),
 }
 Manifest = dict[str, Any]
 
@@ -40,11 +41,15 @@ class Rendered:
     def workloads(self) -> list[Manifest]:
         return self.of("Deployment", "StatefulSet")
 
+    @property
+    def jobs(self) -> list[Manifest]:
+        return self.of("Job")
+
     def selected(self, labels: Mapping[str, str]) -> list[str]:
         """Workloads whose pods carry all of these labels."""
         return [
             workload["metadata"]["name"]
-            for workload in self.workloads
+            for workload in [*self.workloads, *self.jobs]
             if labels.items() <= pod_labels(workload).items()
         ]
 
@@ -63,23 +68,16 @@ def containers(workload: Manifest) -> list[Manifest]:
 
 @cache
 def rendered(variant: str) -> Rendered:
-    overlay = K8S / "overlays" / variant.split(" ", maxsplit=1)[0]
-    with TemporaryDirectory() as name:
-        folder = overlay
-        if VARIANTS[variant]:
-            folder = Path(name)
-            content = {
-                "apiVersion": "kustomize.config.k8s.io/v1beta1",
-                "kind": "Kustomization",
-                "resources": [_relative(overlay, folder)],
-                "components": [_relative(K8S / "components" / part, folder) for part in VARIANTS[variant]],
-            }
-            (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
-        return Rendered(tuple(_documents(folder)))
-
-
-def _relative(path: Path, start: Path) -> str:
-    return os.path.relpath(path, start.resolve())
+    """The overlay with the components added to its own list, as deploy/README.md says."""
+    with TemporaryDirectory() as directory:
+        copy = Path(directory) / "k8s"
+        shutil.copytree(K8S, copy)
+        overlay = copy / "overlays" / variant.split(" ", maxsplit=1)[0]
+        file = overlay / "kustomization.yaml"
+        content = yaml.safe_load(file.read_text())
+        content.setdefault("components", []).extend(f"../../components/{name}" for name in VARIANTS[variant])
+        file.write_text(yaml.safe_dump(content))
+        return Rendered(tuple(_documents(overlay)))
 
 
 def _documents(folder: Path) -> Iterator[Manifest]:

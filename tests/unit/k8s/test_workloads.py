@@ -6,9 +6,10 @@ from importlib import import_module
 import pytest
 from pydantic_settings import BaseSettings
 
-from dev.services import SERVICES
+from dev.services import SERVICES, STORES
 from gateway.routes import read_routes
 from newvisions.edge.v1 import edge_pb2
+from services.kernel.schema import SchemaSettings
 from services.kernel.server import ServerSettings
 from services.kernel.settings import SECRETS_DIR
 from services.kernel.tls import TlsSettings
@@ -16,7 +17,7 @@ from tests.unit.k8s import ROOT, VARIANTS, Manifest, Rendered, containers, pod, 
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
 # What the platform and the telemetry library read, and none of our settings classes.
-FOREIGN = {"POD_NAME", "POD_NAMESPACE", "OTEL_RESOURCE_ATTRIBUTES", SECRETS_DIR}
+FOREIGN = {"POD_NAME", "POD_NAMESPACE", "POD_VERSION", "OTEL_RESOURCE_ATTRIBUTES", SECRETS_DIR}
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
@@ -90,7 +91,7 @@ def _probed(probe: Manifest) -> list[str | int]:
 def test_every_mount_has_its_volume_and_every_volume_a_source_that_is_there(cluster: Rendered) -> None:
     claims = {claim["metadata"]["name"] for claim in cluster.of("PersistentVolumeClaim")}
     maps = {found["metadata"]["name"] for found in cluster.of("ConfigMap")}
-    for workload in cluster.workloads:
+    for workload in [*cluster.workloads, *cluster.jobs]:
         made = {claim["metadata"]["name"] for claim in workload["spec"].get("volumeClaimTemplates", [])}
         volumes = {volume["name"]: volume for volume in pod(workload).get("volumes", [])}
         mounted = {mount["name"] for container in containers(workload) for mount in container["volumeMounts"]}
@@ -105,7 +106,7 @@ def test_every_mount_has_its_volume_and_every_volume_a_source_that_is_there(clus
 
 
 def test_pods_are_restricted_and_their_memory_is_bounded(cluster: Rendered) -> None:
-    for workload in cluster.workloads:
+    for workload in [*cluster.workloads, *cluster.jobs]:
         own = pod(workload)
         assert own["automountServiceAccountToken"] is False
         assert own["securityContext"]["runAsNonRoot"] is True
@@ -113,6 +114,8 @@ def test_pods_are_restricted_and_their_memory_is_bounded(cluster: Rendered) -> N
         assert own["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in containers(workload):
             security = container["securityContext"]
+            # A number that no user of a node has; the databases of the development overlay know theirs.
+            assert own["securityContext"]["runAsUser"] >= 10_000 or workload["kind"] == "StatefulSet"
             assert (security["allowPrivilegeEscalation"], security["readOnlyRootFilesystem"]) == (False, True)
             assert security["capabilities"] == {"drop": ["ALL"]}
             asked, limits = container["resources"]["requests"], container["resources"]["limits"]
@@ -127,8 +130,10 @@ def _bytes(quantity: str) -> int:
 
 
 def test_every_environment_variable_is_a_setting_that_the_service_has(cluster: Rendered) -> None:
-    for name in SERVICES:
-        (container,) = containers(cluster.named("Deployment", name))
+    keepers = [(name, cluster.named("Deployment", name)) for name in SERVICES]
+    keepers += [(job["metadata"]["name"].removeprefix("migrate-"), job) for job in cluster.jobs]
+    for name, keeper in keepers:
+        (container,) = containers(keeper)
         given = {variable["name"] for variable in container["env"]}
         for source in container["envFrom"]:
             given |= cluster.named("ConfigMap", source["configMapRef"]["name"])["data"].keys()
@@ -141,6 +146,8 @@ def _known(service: str) -> set[str]:
         ServerSettings,
         TlsSettings,
     ]
+    if "mongo" in STORES.get(service, ()):
+        kinds.append(SchemaSettings)
     if service == "synthesis":
         kinds.append(import_module("services.synthesis.engines.elevenlabs").ElevenLabsSettings)
     return {
