@@ -25,8 +25,8 @@ PERFORMANCES = {
 }
 EXPOSED = (
     "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
-    "content-disposition, performance-id, recording-id, voice-note-text, voice-source, "
-    "expected-duration-seconds"
+    "content-disposition, performance-id, recording-id, voice-note-text, voice-note-text-whole, "
+    "voice-source, expected-duration-seconds"
 )
 
 

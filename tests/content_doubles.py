@@ -3,17 +3,21 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Sequence
+from random import Random
 
 from services.content.asking import Asking
 from services.content.domain import Brief, RecentNotesUnavailable, ThoughtsUnavailable
 from services.content.filters import load_filters
 from services.content.lexicon import load_lexicon
+from services.content.models.endings import PhrasebookEndings
+from services.content.models.phrasebook import load_phrasebooks
 from services.content.ports import Model, Question, RecentNotes, Thought, Thoughts
 from services.content.usecases import Memory, Writing
 from tests.contract.test_content_recent_notes import MemoryRecentNotes
 
 LEXICON = load_lexicon()
 FILTERS = load_filters()
+ENDINGS = PhrasebookEndings(load_phrasebooks(), LEXICON, Random(0))
 GOOD = "I woke up with Leo stuck in my head, and it just won't let go of me, even now with my tea."
 OTHER = "I dreamt about Leo again, no idea why, and it is still with me now that the kettle is on."
 _PIECE = 40
@@ -86,7 +90,7 @@ class ThoughtsAway:
 
 
 def asking(*models: Model, budget_seconds: float = 5) -> Asking:
-    return Asking(models, LEXICON, FILTERS, budget_seconds)
+    return Asking(models, LEXICON, FILTERS, ENDINGS, budget_seconds)
 
 
 def writing(

@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that meet one, 0 to 1")
     parser.add_argument("--latency", type=float, default=1.0, help="times the vendors' own; 0 for none")
     parser.add_argument("--hang-seconds", type=float, default=30.0)
+    parser.add_argument(
+        "--pause-seconds", type=float, default=0.0, help="of the text model, behind its first sentence"
+    )
     parser.add_argument("--cycle-seconds", type=float, default=30 * 86_400.0)
     parser.add_argument("--key", default="", help="the only key that will do")
     parser.add_argument(
@@ -34,6 +37,7 @@ def main() -> None:
         fault_share=given.faults,
         latency=given.latency,
         hang_seconds=given.hang_seconds,
+        pause_seconds=given.pause_seconds,
         cycle_seconds=given.cycle_seconds,
         key=given.key,
         edits_spend_budget=not given.edits_are_free,

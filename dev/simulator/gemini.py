@@ -1,5 +1,6 @@
 """The routes of Gemini: a text at once, or as it is written."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,8 @@ from dev.simulator.notes import note
 from dev.simulator.world import World
 
 _BRIEF: Final = re.compile(r"<brief>(.*?)</brief>", re.DOTALL)
+# Up to its first word.
+_SECOND_SENTENCE: Final = re.compile(r"(.+?[.!?。]\s*[^\s.!?。]{2,}\s)(.+)", re.DOTALL)
 _FIRST_TOKEN_SECONDS: Final = 0.3
 # With thinking on, the first token comes after all the thoughts.
 _THINKING_SECONDS: Final = 17.0
@@ -41,14 +44,24 @@ async def stream(world: World, request: Request) -> Response:
     if request.state.refused:
         answers = [_refusal(request)]
     else:
-        words = re.findall(r"\S+\s*", _note(world, body))
-        halves = ["".join(words[: len(words) // 2]), "".join(words[len(words) // 2 :])]
-        answers = [_answer(request, body, halves[0], None), _answer(request, body, halves[1], "STOP")]
-    return StreamingResponse(_events(answers), media_type="text/event-stream")
+        first, rest = _parts(_note(world, body))
+        answers = [_answer(request, body, first, None), _answer(request, body, rest, "STOP")]
+    events = _events(answers, world.options.pause_seconds)
+    return StreamingResponse(events, media_type="text/event-stream")
 
 
-async def _events(answers: Sequence[dict[str, Any]]) -> AsyncIterator[bytes]:
-    for answer in answers:
+def _parts(text: str) -> tuple[str, str]:
+    """Before it pauses, and after: with the first word of a second sentence, or half of the only one."""
+    if found := _SECOND_SENTENCE.match(text):
+        return found[1], found[2]
+    words = re.findall(r"\S+\s*", text)
+    return "".join(words[: len(words) // 2]), "".join(words[len(words) // 2 :])
+
+
+async def _events(answers: Sequence[dict[str, Any]], seconds: float) -> AsyncIterator[bytes]:
+    for number, answer in enumerate(answers):
+        if number and seconds:
+            await asyncio.sleep(seconds)
         yield f"data: {json.dumps(answer, ensure_ascii=False)}\r\n\r\n".encode()
 
 

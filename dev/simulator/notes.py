@@ -7,10 +7,10 @@ _SHORTEST, _LONGEST = 80, 120
 
 _FRAMES: Final = {
     "en": (
-        "I woke up with {value} stuck in my head, and it won't let go of me, even now with {thing}.",
+        "I woke up with {value} stuck in my head. It won't let go of me, even now with {thing}.",
         "All night I dreamt about {value}, no idea why. It's still with me now, along with {thing}.",
         "Woke up to {value}, don't ask me why, and to {thing}.",
-        "It's so quiet here. I keep thinking about {value} while I'm sitting with {thing}.",
+        "It's so quiet here this morning. I keep thinking about {value} while I'm sitting with {thing}.",
         "Still half asleep, and it was {value} again before anything else. Now for {thing}.",
     ),
     "es": (

@@ -24,6 +24,8 @@ class Options:
     # How long a request that never gets its answer is kept waiting.
     hang_seconds: float = 30.0
     cycle_seconds: float = 30 * 86_400.0
+    # How long the text model pauses behind the first sentence of a stream.
+    pause_seconds: float = 0.0
     # Empty: every key will do.
     key: str = ""
     # Whether a rename counts against the budget of adds and edits, as the vendor's words have it.

@@ -12,9 +12,9 @@ import structlog
 from newvisions.content.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
 from services.content.answers import ValkeyAnswers
 from services.content.asking import Asking
-from services.content.domain import Lexicon
 from services.content.filters import load_filters
 from services.content.lexicon import load_lexicon
+from services.content.models.endings import PhrasebookEndings
 from services.content.models.gemini import GeminiModel
 from services.content.models.offline import OfflineModel
 from services.content.models.openai_compatible import OpenAICompatibleModel
@@ -44,10 +44,13 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
     settings = read(Settings)
     lexicon, filters, prompts = load_lexicon(), load_filters(), load_prompts()
     async with AsyncExitStack() as stack:
+        phrasebooks, chance = load_phrasebooks(), SystemRandom()
+        offline = OfflineModel(phrasebooks, lexicon, chance)
+        endings = PhrasebookEndings(phrasebooks, lexicon, chance)
         models = [
             model
             for name in settings.models
-            if (model := await _opened(name, settings, prompts, lexicon, stack)) is not None
+            if (model := await _opened(name, settings, prompts, offline, stack)) is not None
         ]
         if not models:
             raise SystemExit("CONTENT_MODELS names no text model that is switched on")
@@ -63,7 +66,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             keeps_notes=settings.cache_seconds > 0 and settings.cache_for_perform,
         )
         handlers.replays["newvisions.content.v1"] = ValkeyAnswers(valkey, _now)
-        asking = Asking(models, lexicon, filters, settings.budget_seconds)
+        asking = Asking(models, lexicon, filters, endings, settings.budget_seconds)
         servicer = ContentServicer(Writing(asking, lexicon, filters, memory))
         add_ContentServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         log.info("text_models_ready", models=[model.name for model in models])
@@ -71,7 +74,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
 
 
 async def _opened(
-    name: ModelName, settings: Settings, prompts: Prompts, lexicon: Lexicon, stack: AsyncExitStack
+    name: ModelName, settings: Settings, prompts: Prompts, offline: OfflineModel, stack: AsyncExitStack
 ) -> Model | None:
     """The model of this name, when it is switched on."""
     match name:
@@ -84,7 +87,7 @@ async def _opened(
             key, model, seconds = settings.openai_key, settings.openai_model, settings.openai_seconds
             return OpenAICompatibleModel(http, key, model, prompts, seconds)
         case "offline":
-            return OfflineModel(load_phrasebooks(), lexicon, SystemRandom())
+            return offline
     return None
 
 

@@ -1,7 +1,7 @@
 """Asks the models for a note: in their order, within their time, until one keeps the rules."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -21,16 +21,18 @@ from services.content.domain import (
     ModelUnavailable,
     Rule,
     Violation,
-    repair,
     violations,
 )
-from services.content.ports import Filters, Model
+from services.content.opening import LetGo, Opening
+from services.content.ports import Endings, Filters, Model
 
 log = structlog.get_logger()
 
 ATTEMPTS: Final = 3
 # Whoever has written this much is not writing a note; the rest is not waited for.
 _MOST_LETTERS: Final = 4 * LONGEST
+# It takes longer to say the shortest first sentence that is let go: whoever listens hears no gap.
+_REST_SECONDS: Final = 2.0
 
 FIRST_TOKEN_SECONDS = Histogram(
     "content_first_token_seconds",
@@ -53,6 +55,12 @@ REJECTIONS = Counter(
     "content_note_rejections_total", "Rules that notes broke, by model and rule.", ["model", "rule"]
 )
 
+ENDINGS = Counter(
+    "content_note_endings_total",
+    "Notes whose first sentence was let go, and that the phrasebook ended for the model.",
+    ["model", "cause"],
+)
+
 _HARMFUL = "It says something that must not be said; write something harmless."
 _GIVEN_LATELY = Violation(Rule.REPEATED, "This very note was given before; write a different one.")
 
@@ -69,28 +77,42 @@ class Note:
     fallback_from: tuple[str, ...] = ()
     # Not written now, but the answer to the same question a little earlier.
     cached: bool = False
+    # Who wrote what follows a first sentence that had been let go, when it was not the model.
+    ended_by: str = ""
 
 
 class Asking:
     """The first model that answers decides: a refusal, or rules not met, is not a fallback."""
 
     def __init__(
-        self, models: Sequence[Model], lexicon: Lexicon, filters: Filters, budget_seconds: float
+        self,
+        models: Sequence[Model],
+        lexicon: Lexicon,
+        filters: Filters,
+        endings: Endings,
+        budget_seconds: float,
     ) -> None:
         self._models = models
         self._lexicon = lexicon
         self._filters = filters
+        self._endings = endings
         self._budget_seconds = budget_seconds
 
-    async def note(self, brief: Brief, claim: Claim) -> Note:
-        able = [model for model in self._models if brief.language in model.languages]
+    def streams(self, language: str) -> bool:
+        """Whether who is asked first for a note in it takes time to write."""
+        return next((model.seconds is not None for model in self._able(language)), False)
+
+    async def note(self, brief: Brief, claim: Claim, let_go: LetGo | None = None) -> Note:
+        """`let_go` is told the first sentence, if it can be, while the second is still being written."""
+        able = self._able(brief.language)
         if not able:
             raise self._not_written(brief.language)
         ends = asyncio.get_running_loop().time() + self._budget_seconds
         silent: list[str] = []
         for model in able:
+            opening = self._opening(brief, let_go if model.seconds else None)
             try:
-                text = await self._in_time(model, brief, claim, ends)
+                text, ended_by = await self._answered(model, brief, claim, opening, ends)
             except ModelUnavailable as error:
                 failure = error
                 silent.append(model.name)
@@ -101,8 +123,11 @@ class Asking:
                 log.info("note_refused", model=model.name)
                 raise
             else:
-                return Note(text, model.name, tuple(silent))
+                return Note(text, model.name, tuple(silent), ended_by=ended_by)
         raise failure
+
+    def _able(self, language: str) -> list[Model]:
+        return [model for model in self._models if language in model.languages]
 
     def _not_written(self, language: str) -> LanguageNotWritten:
         possible = sorted(frozenset[str]().union(*(model.languages for model in self._models)))
@@ -110,23 +135,49 @@ class Asking:
             f"Notes cannot be written in {language[:20]!r}; they can be in: {', '.join(possible)}."
         )
 
-    async def _in_time(self, model: Model, brief: Brief, claim: Claim, ends: float) -> str:
+    async def _answered(
+        self, model: Model, brief: Brief, claim: Claim, opening: Opening, ends: float
+    ) -> tuple[str, str]:
+        """The note, and who ended it when it was not the model: somebody is listening to its beginning."""
+        try:
+            return await self._in_time(model, brief, claim, opening, ends), ""
+        except (ModelUnavailable, ModelRefused, ContentRulesNotMet, ContentRefused) as failure:
+            if not opening.text:
+                raise
+            cause = failure.cause if isinstance(failure, ModelUnavailable) else failure.reason.lower()
+            log.warning("note_ended_by_phrasebook", model=model.name, cause=cause)
+            ENDINGS.labels(model.name, cause).inc()
+            for note in opening.endings():
+                if await claim(note):
+                    return note, "phrasebook"
+            # No other model may begin another note.
+            raise ContentRulesNotMet("The note could not be ended; nothing was charged.") from failure
+
+    async def _in_time(self, model: Model, brief: Brief, claim: Claim, opening: Opening, ends: float) -> str:
         if model.seconds is None:
-            return await self._attempts(model, brief, claim)
+            return await self._attempts(model, brief, claim, opening)
         left = min(model.seconds, ends - asyncio.get_running_loop().time())
         if left <= 0:
             raise ModelUnavailable("There is no time left to ask the text model.", "no_time_left")
         try:
-            async with asyncio.timeout(left):
-                return await self._attempts(model, brief, claim)
+            async with asyncio.timeout(left) as limit:
+                return await self._attempts(model, brief, claim, opening, limit)
         except TimeoutError as error:
             raise ModelUnavailable("The text model took too long.", "timeout") from error
 
-    async def _attempts(self, model: Model, brief: Brief, claim: Claim) -> str:
+    async def _attempts(
+        self,
+        model: Model,
+        brief: Brief,
+        claim: Claim,
+        opening: Opening,
+        limit: asyncio.Timeout | None = None,
+    ) -> str:
         """The first attempt that keeps the rules, as it stands or repaired."""
         for attempt in range(1, ATTEMPTS + 1):
-            written = await _written(model, brief)
-            text = repair(written, brief.value)
+            opening.forget()
+            written = await _written(model, brief, opening, limit)
+            text = opening.followed_by_the_rest_of(written)
             broken = violations(text, brief, self._lexicon)
             complaints = [violation.complaint for violation in broken]
             refusal = self._refusal(text, brief)
@@ -139,10 +190,20 @@ class Asking:
                 NOTE_ATTEMPTS.labels(model.name, "kept" if text == written.strip() else "repaired").inc()
                 return text
             _count_rejected(model.name, attempt, broken, refusal)
+            if opening.text:
+                # Another attempt would begin otherwise, and comes too late for who is listening.
+                break
             brief = replace(brief, complaints=tuple(complaints))
         raise refusal or ContentRulesNotMet(
             "No note that keeps the rules could be written; nothing was charged."
         )
+
+    def _opening(self, brief: Brief, let_go: LetGo | None) -> Opening:
+        def endings(opening: str) -> Iterator[str]:
+            written = self._endings.of(opening, brief)
+            return (note for note in written if self._refusal(note, brief) is None)
+
+        return Opening(brief, self._lexicon, endings, let_go)
 
     def _refusal(self, text: str, brief: Brief) -> ContentRefused | None:
         """What a model made of a harmless value is its own fault: it is asked again first."""
@@ -153,16 +214,23 @@ class Asking:
         return None
 
 
-async def _written(model: Model, brief: Brief) -> str:
+async def _written(model: Model, brief: Brief, opening: Opening, limit: asyncio.Timeout | None) -> str:
     started, text = perf_counter(), ""
     async with aclosing(model.write(brief)) as pieces:
         async for piece in pieces:
             if not text:
                 FIRST_TOKEN_SECONDS.labels(model.name).observe(perf_counter() - started)
             text += piece
+            if opening.goes(text) and limit is not None:
+                _shorten(limit)
             if len(text) > _MOST_LETTERS:
                 break
     return text
+
+
+def _shorten(limit: asyncio.Timeout) -> None:
+    rest = asyncio.get_running_loop().time() + _REST_SECONDS
+    limit.reschedule(min(rest, limit.when() or rest))
 
 
 def _count_rejected(

@@ -1,6 +1,6 @@
 """What content needs from outside: something that writes, and a memory of what was written."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +28,13 @@ class Model(Protocol):
 
     def write(self, brief: Brief) -> AsyncGenerator[str, None]:
         """Yields the note piece by piece, as it is written."""
+
+
+class Endings(Protocol):
+    """Ends a note whose first sentence cannot be changed any more."""
+
+    def of(self, opening: str, brief: Brief) -> Iterator[str]:
+        """Whole notes that begin with it, keep every rule, and are none of `brief.avoid`."""
 
 
 class Filters(Protocol):

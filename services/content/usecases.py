@@ -1,5 +1,7 @@
 """What a caller can ask for: a note for a routine, or a thought about any topic."""
 
+import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from time import perf_counter
 from unicodedata import normalize
@@ -19,6 +21,7 @@ from services.content.domain import (
     normalise_value,
     primary_language,
 )
+from services.content.opening import LetGo
 from services.content.ports import Filters, Question, RecentNotes, Thought, Thoughts
 
 log = structlog.get_logger()
@@ -54,7 +57,30 @@ class Writing:
         self._filters = filters
         self._memory = memory
 
-    async def compose_note(self, routine_type: str, value: str, language: str, user_id: str) -> Note:
+    def streams(self, language: str) -> bool:
+        """Whether `stream_note` begins earlier than `compose_note` ends."""
+        return self._asking.streams(primary_language(language))
+
+    async def stream_note(
+        self, routine_type: str, value: str, language: str, user_id: str
+    ) -> AsyncGenerator[str | Note, None]:
+        """The first sentence as soon as nothing can come of it any more, then the whole note; or the note
+        alone. Consume inside `aclosing`."""
+        opening = asyncio.get_running_loop().create_future()
+        composing = self.compose_note(routine_type, value, language, user_id, opening.set_result)
+        writing = asyncio.create_task(composing)
+        try:
+            await asyncio.wait({opening, writing}, return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                yield opening.result()
+            yield await writing
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+
+    async def compose_note(
+        self, routine_type: str, value: str, language: str, user_id: str, let_go: LetGo | None = None
+    ) -> Note:
         """A note that keeps every rule, and is not one that this user was given lately."""
         if routine_type not in list(Routine):
             raise RoutineUnknown(f"There is no routine type {routine_type[:40]!r}.")
@@ -62,7 +88,7 @@ class Writing:
         giveaways = self._lexicon.giveaways(routine, tongue)
         brief = Brief(routine, normalise_value(value), tongue, routine.value, giveaways)
         self._filters.check_input(brief.value, "", tongue)
-        return await self._answer(user_id, brief, kept=self._memory.keeps_notes)
+        return await self._answer(user_id, brief, let_go, kept=self._memory.keeps_notes)
 
     async def generate_thought(self, topic: str, value: str, language: str, user_id: str) -> Note:
         """A note about any topic, whose own words stay out of it as well."""
@@ -71,7 +97,7 @@ class Writing:
         giveaways = self._lexicon.significant(subject) | self._lexicon.giveaways(routine, tongue)
         brief = Brief(routine, normalise_value(value), tongue, subject, giveaways)
         self._filters.check_input(brief.value, subject, tongue)
-        return await self._answer(user_id, brief, kept=self._memory.keeps_thoughts)
+        return await self._answer(user_id, brief, None, kept=self._memory.keeps_thoughts)
 
     async def forget(self, user_id: str, erasure_id: str) -> dict[str, int]:
         """Erase all that is kept about a user; how much there was of what."""
@@ -82,29 +108,31 @@ class Writing:
         log.info("user_erased", erasure_id=erasure_id, **erased)
         return erased
 
-    async def _answer(self, user_id: str, brief: Brief, *, kept: bool) -> Note:
+    async def _answer(self, user_id: str, brief: Brief, let_go: LetGo | None, *, kept: bool) -> Note:
         if not kept:
-            return await self._write_for(user_id, brief)
+            return await self._write_for(user_id, brief, let_go)
         question = Question(user_id, self._memory.written_by, brief.language, brief.topic, brief.value)
         found = await self._found(question)
         if found:
             return Note(found.text, found.model, cached=True)
-        note = await self._write_for(user_id, brief)
+        note = await self._write_for(user_id, brief, let_go)
         await self._keep(question, note)
         return note
 
-    async def _write_for(self, user_id: str, brief: Brief) -> Note:
+    async def _write_for(self, user_id: str, brief: Brief, let_go: LetGo | None) -> Note:
         started = perf_counter()
 
         async def claim(text: str) -> bool:
             return await self._claimed(user_id, text)
 
-        note = await self._asking.note(replace(brief, avoid=await self._given_lately(user_id)), claim)
+        fresh = replace(brief, avoid=await self._given_lately(user_id))
+        note = await self._asking.note(fresh, claim, let_go)
         COMPOSE_SECONDS.labels(note.model).observe(perf_counter() - started)
         log.info(
             "note_composed",
             model=note.model,
             fallback_from=note.fallback_from,
+            ended_by=note.ended_by,
             routine_type=brief.routine.value,
             language=brief.language,
         )
@@ -137,7 +165,7 @@ class Writing:
 
     async def _keep(self, question: Question, note: Note) -> None:
         """What a stand-in wrote is not kept: it must not outlive the reason for it."""
-        if note.fallback_from:
+        if note.fallback_from or note.ended_by:
             return
         try:
             await self._memory.thoughts.keep(question, Thought(note.text, note.model))

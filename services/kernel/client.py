@@ -126,14 +126,19 @@ class LocalChannel:
     def unary_stream(self, method: str, *_: Any, **__: Any) -> Callable[..., "LocalStream"]:
         def call(request: Any, timeout: float | None = None, metadata: Any = ()) -> LocalStream:
             named(method)
-            return LocalStream(self._handlers[method], request, timeout, metadata)
+            return LocalStream(self._handlers[method].unary_stream, request, timeout, metadata)
+
+        return call
+
+    def stream_stream(self, method: str, *_: Any, **__: Any) -> Callable[..., "LocalStream"]:
+        def call(requests: Any, timeout: float | None = None, metadata: Any = ()) -> LocalStream:
+            named(method)
+            return LocalStream(self._handlers[method].stream_stream, requests, timeout, metadata)
 
         return call
 
     def stream_unary(self, method: str, *_: Any, **__: Any) -> Any:
-        raise NotImplementedError(f"{method}: request streams are not used in this product")
-
-    stream_stream = stream_unary
+        raise NotImplementedError(f"{method}: streams with a single answer are not used in this product")
 
 
 @dataclass(slots=True)
@@ -208,13 +213,17 @@ class LocalCall:
 
 
 class LocalStream:
-    """A server stream: each message is made when it is asked for."""
+    """A server stream, asked for by one request or a stream: each message is made when it is asked for."""
 
     def __init__(
-        self, handler: grpc.RpcMethodHandler, request: Any, timeout: float | None, metadata: Any
+        self,
+        serve: Callable[[Any, LocalContext], AsyncGenerator[Any, None]],
+        asked: Any,
+        timeout: float | None,
+        metadata: Any,
     ) -> None:
         self._context, self._variables = _fresh(timeout, metadata)
-        self._messages: AsyncGenerator[Any, None] = handler.unary_stream(request, self._context)
+        self._messages = serve(asked, self._context)
         self._step: asyncio.Task[Any] | None = None
 
     async def __aiter__(self) -> AsyncIterator[Any]:

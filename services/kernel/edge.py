@@ -98,11 +98,14 @@ def serialize(message: Message | bytes) -> bytes:
 def wrap(
     method: descriptor.MethodDescriptor, handler: grpc.RpcMethodHandler, replays: Mapping[str, Replays]
 ) -> grpc.RpcMethodHandler:
-    """The same handler with the edge around it. Request streams are not used in this product.
+    """The same handler with the edge around it. Requests are streamed to services only, never by the gateway.
 
     `replays` has, by package, where answers are kept for who asks again.
     """
     policy = method.GetOptions().Extensions[edge_pb2.route]
+    if handler.request_streaming:
+        both = _both_ways(method, policy, handler.stream_stream)
+        return grpc.stream_stream_rpc_method_handler(both, handler.request_deserializer, serialize)
     if handler.response_streaming:
         stream = _stream(method, policy, handler.unary_stream)
         return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, serialize)
@@ -160,6 +163,28 @@ def _stream(
                 if not isinstance(error, ServiceError):
                     log.exception("rpc_crashed", method=method.full_name)
                 yield POISON
+
+    return call
+
+
+def _both_ways(
+    method: descriptor.MethodDescriptor,
+    policy: edge_pb2.RoutePolicy,
+    serve: Callable[[AsyncGenerator[Message, None], Any], AsyncGenerator[Message, None]],
+) -> Callable[[AsyncIterator[Message], Any], AsyncIterator[Message]]:
+    async def admitted(requests: AsyncIterator[Message]) -> AsyncGenerator[Message, None]:
+        async for request in requests:
+            admit(policy, request)
+            yield request
+
+    async def call(requests: AsyncIterator[Message], context: Any) -> AsyncIterator[Message]:
+        async with (
+            _edge(method, context),
+            aclosing(admitted(requests)) as asked,
+            aclosing(serve(asked, context)) as chunks,
+        ):
+            async for chunk in chunks:
+                yield chunk
 
     return call
 

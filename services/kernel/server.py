@@ -86,13 +86,16 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
 
 def _with_deadline(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
     if handler.response_streaming:
+        serve = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def stream(request, context):  # type: ignore[no-untyped-def]
             limit_to(context.time_remaining())
-            async with aclosing(handler.unary_stream(request, context)) as messages:
+            async with aclosing(serve(request, context)) as messages:
                 async for message in messages:
                     yield message
 
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
         return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
 
     async def call(request, context):  # type: ignore[no-untyped-def]

@@ -24,6 +24,7 @@ LONGEST_NOTE = 120
 LONGEST_VALUE, LONGEST_VALUE_OF_SHIPPED_CLIENT = 200, 500
 # A calm voice; only for the header that comes before the audio is made.
 _CHARACTERS_PER_SECOND = 14.0
+_USUAL_NOTE = 100
 _LANGUAGE_NAMES = {"english": "en", "spanish": "es"}
 # What a phone calls a recording that nobody has named.
 _UNNAMED = {"en": "New Recording", "es": "Nueva grabación"}
@@ -304,6 +305,7 @@ def language_tag(name: str) -> str:
     return _LANGUAGE_NAMES.get(name.lower(), name)
 
 
-def expected_seconds(text: str) -> float:
+def expected_seconds(text: str, *, whole: bool) -> float:
     """An estimate, for players that want to draw before they have heard."""
-    return round(len(text) / _CHARACTERS_PER_SECOND, 1)
+    characters = len(text) if whole else max(len(text), _USUAL_NOTE)
+    return round(characters / _CHARACTERS_PER_SECOND, 1)

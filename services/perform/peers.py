@@ -1,7 +1,7 @@
 """The other services, in perform's own words. Calls that carry the performance's id are safe to repeat."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import PeerUnavailable, outgoing, peer
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences
+from services.perform.script import Script
 from services.perform.speech_errors import VoiceMissing
 
 
@@ -156,6 +157,8 @@ class ContentNotes:
     def __init__(self, channel: Any, seconds: float) -> None:
         self._stub: Any = ContentServiceStub(channel)  # type: ignore[no-untyped-call]
         self._seconds = seconds
+        # Until the first answer says otherwise.
+        self.streams = False
 
     async def compose(self, order: Order, language: str, user_id: str) -> Note:
         if order.topic:
@@ -166,7 +169,33 @@ class ContentNotes:
         async for attempt in _again():
             with attempt, peer("content"):
                 reply = await self._stub.ComposeNote(request, **outgoing(self._seconds))
+        self.streams = reply.streams
         return Note(reply.text, reply.model, tuple(reply.fallback_from))
+
+    async def write(self, order: Order, language: str, user_id: str) -> AsyncGenerator[str | Note, None]:
+        request = content.StreamNoteRequest(
+            routine_type=order.routine_type, value=order.value, language=language, user_id=user_id
+        )
+        text = ""
+        try:
+            with peer("content"):
+                call = self._stub.StreamNote(request, **outgoing(self._seconds))
+                async with _messages(call) as messages:
+                    async for message in messages:
+                        text += message.text
+                        yield message.text
+                        if message.HasField("written"):
+                            self.streams = message.written.streams
+                            yield Note(text, message.written.model, tuple(message.written.fallback_from))
+                            return
+            _broke_off()
+        except PeerUnavailable:
+            if text:
+                raise
+        # Nothing was heard of it yet; also from a content service that is older than this one.
+        note = await self.compose(order, language, user_id)
+        yield note.text
+        yield note
 
     async def _about(self, topic: str, value: str, language: str) -> Note:
         """For the caller of this request, whom the call carries along."""
@@ -177,39 +206,80 @@ class ContentNotes:
         return Note(reply.thought, reply.model, tuple(reply.fallback_from))
 
 
+def _broke_off() -> None:
+    raise PeerUnavailable("The content service ended before the note was whole.")
+
+
 class SynthesisSpeech:
     def __init__(self, channel: Any, seconds: float) -> None:
         self._stub: Any = SynthesisServiceStub(channel)  # type: ignore[no-untyped-call]
         self._seconds = seconds
 
     async def speak(
-        self, text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
+        self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
     ) -> AsyncGenerator[bytes | Made, None]:
-        request = synthesis.SynthesizeRequest(
-            text=text,
-            language=delivery.language,
-            engine=voice.engine,
-            engine_voice_id=voice.engine_voice_id,
-            profile=voice.profile,
-            delivery=synthesis.Delivery(
-                stability_percent=delivery.stability,
-                similarity_percent=delivery.similarity,
-                speed=delivery.speed,
-            ),
-            recording_id=str(recording_id),
-            title=delivery.title,
-            format=delivery.audio_format,
-        )
-        if delivery.background_volume is not None:
-            request.background.volume_percent = delivery.background_volume
-        with peer("synthesis", {VoiceMissing.reason: VoiceMissing}):
-            async with _messages(self._stub.Synthesize(request, **outgoing(self._seconds))) as messages:
-                async for message in messages:
-                    if message.audio:
-                        yield message.audio
-                    if message.HasField("summary"):
-                        made = message.summary
-                        yield Made(made.duration_seconds, tuple(made.waveform))
+        request = _spoken(script.text, voice, delivery, recording_id)
+        if not script.whole:
+            heard = False
+            try:
+                parts = self._stub.SynthesizeAsWritten(_parts(request, script), **outgoing(self._seconds))
+                async with aclosing(_heard(parts)) as pieces:
+                    async for piece in pieces:
+                        heard = True
+                        yield piece
+                return
+            except PeerUnavailable:
+                if heard:
+                    raise
+            # Nothing was heard of it yet; also of a speech service that is older than this one.
+            request.text = await script.to_its_end()
+        whole = self._stub.Synthesize(request, **outgoing(self._seconds))
+        async with aclosing(_heard(whole)) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+def _spoken(
+    text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
+) -> synthesis.SynthesizeRequest:
+    request = synthesis.SynthesizeRequest(
+        text=text,
+        language=delivery.language,
+        engine=voice.engine,
+        engine_voice_id=voice.engine_voice_id,
+        profile=voice.profile,
+        delivery=synthesis.Delivery(
+            stability_percent=delivery.stability,
+            similarity_percent=delivery.similarity,
+            speed=delivery.speed,
+        ),
+        recording_id=str(recording_id),
+        title=delivery.title,
+        format=delivery.audio_format,
+    )
+    if delivery.background_volume is not None:
+        request.background.volume_percent = delivery.background_volume
+    return request
+
+
+async def _parts(
+    opening: synthesis.SynthesizeRequest, script: Script
+) -> AsyncGenerator[synthesis.SynthesizeAsWrittenRequest, None]:
+    yield synthesis.SynthesizeAsWrittenRequest(opening=opening)
+    async with aclosing(script.after(opening.text)) as pieces:
+        async for text in pieces:
+            yield synthesis.SynthesizeAsWrittenRequest(text=text)
+
+
+async def _heard(call: Any) -> AsyncGenerator[bytes | Made, None]:
+    with peer("synthesis", {VoiceMissing.reason: VoiceMissing}):
+        async with _messages(call) as messages:
+            async for message in messages:
+                if message.audio:
+                    yield message.audio
+                if message.HasField("summary"):
+                    made = message.summary
+                    yield Made(made.duration_seconds, tuple(made.waveform))
 
 
 @asynccontextmanager

@@ -60,9 +60,11 @@ class Heading:
     """What is known when the first audio is there."""
 
     recording_id: UUID
+    # As far as it was written by then.
     text: str
     voice_source: str
     expected_seconds: float
+    text_is_whole: bool = True
 
 
 class Performing:
@@ -127,9 +129,7 @@ class Performing:
             async with aclosing(take.sound.listen()) as chunks:
                 async for chunk in chunks:
                     if not heard:
-                        yield Heading(
-                            take.performance_id, take.text, take.voice.source, expected_seconds(take.text)
-                        )
+                        yield _heading_of(take)
                     heard = True
                     yield chunk
             heard_all = True
@@ -289,6 +289,12 @@ def _charge(take: Take) -> Charge:
 
 def _leave_to_sweeper(take: Take, error: ServiceError) -> None:
     log.warning("performance_left_to_sweeper", performance_id=str(take.performance_id), cause=error.reason)
+
+
+def _heading_of(take: Take) -> Heading:
+    whole = take.script.whole
+    seconds = expected_seconds(take.text, whole=whole)
+    return Heading(take.performance_id, take.text, take.voice.source, seconds, whole)
 
 
 def _heading(recording: Recording) -> Heading:

@@ -24,6 +24,7 @@ from services.perform.domain import (
     State,
 )
 from services.perform.filing import Span, StoredAudio, Wanted
+from services.perform.script import Script
 from services.perform.speech import HeldKey, KeyClaim, Spoken
 
 
@@ -61,17 +62,24 @@ class Voices(Protocol):
 
 
 class Notes(Protocol):
+    streams: bool
+    """Whether `write` is worth while, by the last answer."""
+
     async def compose(self, order: Order, language: str, user_id: str) -> Note:
         """Raises CONTENT_REFUSED, CONTENT_RULES_NOT_MET, VALUE_TOO_LONG."""
+
+    def write(self, order: Order, language: str, user_id: str) -> AsyncGenerator[str | Note, None]:
+        """The same as it is written: the text in pieces, then the note; without that it is not whole."""
 
 
 class Speech(Protocol):
     def speak(
-        self, text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
+        self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
     ) -> AsyncGenerator[bytes | Made, None]:
         """Audio as it is made, then what was made; audio without that is not whole.
 
-        Raises VoiceMissing when the voice is no longer where it was kept.
+        A script that is still being written is spoken as far as it goes, then on. Raises VoiceMissing when
+        the voice is no longer where it was kept.
         """
 
 

@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from services.perform.domain import Delivery, LeasedVoice, Made
 from services.perform.ports import Ports
+from services.perform.script import Script
 from services.perform.speech_errors import VoiceMissing
 
 log = structlog.get_logger()
@@ -25,7 +26,7 @@ class Words:
 
     performance_id: UUID
     user_id: str
-    text: str
+    script: Script
     delivery: Delivery
 
 
@@ -55,7 +56,7 @@ async def spoken(
 
 
 def _spoken(ports: Ports, words: Words, voice: LeasedVoice) -> AsyncGenerator[bytes | Made, None]:
-    return ports.speech.speak(words.text, voice, words.delivery, words.performance_id)
+    return ports.speech.speak(words.script, voice, words.delivery, words.performance_id)
 
 
 async def _another(ports: Ports, words: Words, lost: LeasedVoice) -> LeasedVoice:

@@ -22,6 +22,7 @@ from services.perform.errors import AudioNotWhole
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.saga import Step
+from services.perform.script import Script
 from services.perform.speaking import Words, spoken
 from services.perform.speech import (
     OWN_VOICE,
@@ -167,7 +168,8 @@ class SpeechStreaming:
     async def _said(self, saying: _Saying) -> AsyncGenerator[Opening | bytes, None]:
         """As fast as it is listened to: a speech is too long to be held in memory."""
         request = saying.request
-        words = Words(request.speech_id, request.user_id, request.order.text, saying.delivery)
+        script = Script.of(request.order.text)
+        words = Words(request.speech_id, request.user_id, script, saying.delivery)
         async with aclosing(spoken(self._ports, words, saying.voice)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LeasedVoice):

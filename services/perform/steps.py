@@ -1,5 +1,6 @@
 """The story of a performance, as a list that anyone can read."""
 
+import asyncio
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from services.perform.domain import (
     Delivery,
     LeasedVoice,
     Made,
+    Note,
     Order,
     Patience,
     Preferences,
@@ -25,6 +27,7 @@ from services.perform.filing import file_name
 from services.perform.ports import Clock, Ports
 from services.perform.quota import Room
 from services.perform.saga import Stage, Step
+from services.perform.script import Script
 from services.perform.sound import Sound
 from services.perform.speaking import Words, spoken
 
@@ -68,7 +71,9 @@ class Take:
     # Leased, and still being made.
     awaits_voice: bool = False
     leased_at: datetime = field(init=False)
-    text: str = field(init=False)
+    script: Script = field(default_factory=Script)
+    # Who goes on with it, when its beginning was there before the rest.
+    writing: asyncio.Task[None] | None = None
     made: Made = field(init=False)
     recording: Recording = field(init=False)
     charge: Charge | None = None
@@ -81,6 +86,11 @@ class Take:
     # Its caller went away without the answer.
     left: bool = False
     began: float = field(default_factory=perf_counter)
+
+    @property
+    def text(self) -> str:
+        """As far as it is written."""
+        return self.script.text
 
 
 class Story:
@@ -102,10 +112,13 @@ class Story:
                 Step("room", self._find_room),
             ),
             (
-                Step("compose", self._compose),
+                Step("compose", self._compose, undo=self._stop_writing),
                 Step("await voice", self._await_voice, needed=lambda take: take.awaits_voice),
             ),
-            (Step("speak", self._speak),),
+            (
+                Step("speak", self._speak),
+                Step("write", self._write_on, needed=lambda take: take.writing is not None),
+            ),
             (Step("store", self._store, undo=self._discard),),
             (Step("keep", self._keep),),
         )
@@ -141,22 +154,40 @@ class Story:
         await self._ports.voices.release(take.user_id, take.performance_id)
 
     async def _compose(self, take: Take) -> None:
+        """Its beginning is enough, where the model streams: the rest is written while that is spoken."""
         take.delivery = delivery(take.preferences, take.order.override, self._now().date())
-        note = await self._ports.notes.compose(take.order, take.delivery.language, take.user_id)
-        TEXT_MODELS.labels(note.model, ",".join(note.fallback_from)).inc()
-        log.info(
-            "note_composed",
-            performance_id=str(take.performance_id),
-            text_model=note.model,
-            fallback_from=note.fallback_from,
-        )
-        if len(note.text) > take.order.longest_text:
-            raise TextTooLong("The note became longer than notes may be.")
-        take.text = note.text
+        notes = self._ports.notes
+        if notes.streams and not take.order.topic:
+            take.writing = asyncio.create_task(self._write(take))
+            await _begun(take.script, take.writing)
+            return
+        note = await notes.compose(take.order, take.delivery.language, take.user_id)
+        _add(take, note.text)
+        take.script.end()
+        _tell(take, note)
+
+    async def _write(self, take: Take) -> None:
+        written = self._ports.notes.write(take.order, take.delivery.language, take.user_id)
+        async with aclosing(written) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Note):
+                    take.script.end()
+                    _tell(take, piece)
+                else:
+                    _add(take, piece)
+
+    async def _write_on(self, take: Take) -> None:
+        if take.writing is not None:
+            await take.writing
+
+    async def _stop_writing(self, take: Take) -> None:
+        if take.writing is not None:
+            take.writing.cancel()
+            await asyncio.gather(take.writing, return_exceptions=True)
 
     async def _speak(self, take: Take) -> None:
         made: Made | None = None
-        words = Words(take.performance_id, take.user_id, take.text, take.delivery)
+        words = Words(take.performance_id, take.user_id, take.script, take.delivery)
         async with aclosing(spoken(self._ports, words, take.voice)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Made):
@@ -193,6 +224,33 @@ class Story:
         take.charge = await self._ports.credits.settle(
             take.user_id, take.performance_id, len(kept.text), kept.engine
         )
+
+
+async def _begun(script: Script, writing: asyncio.Task[None]) -> None:
+    """Raises what the writing failed with before there was anything."""
+    beginning = asyncio.create_task(script.begun())
+    try:
+        await asyncio.wait({beginning, writing}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        beginning.cancel()
+    if writing.done():
+        await writing
+
+
+def _add(take: Take, piece: str) -> None:
+    if len(take.text) + len(piece) > take.order.longest_text:
+        raise TextTooLong("The note became longer than notes may be.")
+    take.script.add(piece)
+
+
+def _tell(take: Take, note: Note) -> None:
+    TEXT_MODELS.labels(note.model, ",".join(note.fallback_from)).inc()
+    log.info(
+        "note_composed",
+        performance_id=str(take.performance_id),
+        text_model=note.model,
+        fallback_from=note.fallback_from,
+    )
 
 
 def _recording(take: Take, now: datetime) -> Recording:

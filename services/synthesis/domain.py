@@ -1,5 +1,6 @@
 """What is true of speech, whoever asks."""
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -36,6 +37,11 @@ class LanguageNotSpoken(ServiceError):
     action = "Choose a language that this engine speaks."
 
 
+class OpeningMissing(ServiceError):
+    kind, reason = Kind.INVALID, "INVALID_REQUEST"
+    action = "Say in the first message how to speak."
+
+
 class SampleUnusable(ServiceError):
     kind, reason = Kind.INVALID, "SAMPLE_UNUSABLE"
     action = "Send 1 to 70 seconds of 16-bit mono audio."
@@ -67,6 +73,20 @@ class Utterance:
     # BCP 47; engines look at the primary subtag only.
     language: str
     delivery: Delivery = field(default_factory=Delivery)
+
+
+async def nothing_more() -> AsyncGenerator[str, None]:
+    """How a text goes on that is whole."""
+    nothing: tuple[str, ...] = ()
+    for text in nothing:
+        yield text
+
+
+async def all_of(text: str, further: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+    """A text in the pieces that it is written in."""
+    yield text
+    async for more in further:
+        yield more
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +207,8 @@ class Order:
     labels: Labels = field(default_factory=Labels)
     background: Background = field(default_factory=Background)
     medium: Medium = field(default_factory=Medium)
+    # How the text goes on while it is being written; None when it is whole.
+    further: AsyncIterator[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What synthesis needs from outside: something that speaks, and perhaps something that marks speech."""
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,19 @@ class Engine(Protocol):
         """Yield PCM as it is made, clause by clause. Consume inside `aclosing`."""
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SpeaksAsWritten(Protocol):
+    """What an engine may offer beside `speak`: to begin while the text is still being written."""
+
+    def speak_as_written(
+        self, utterance: Utterance, further: AsyncIterator[str], voice: EnrolledVoice
+    ) -> AsyncGenerator[bytes, None]:
+        """Like `speak`; the text goes on with `further`, which ends when it is whole.
+
+        What is there by then is spoken before more is awaited. Whoever was admitted is not refused later.
+        """
 
 
 class Mark(Protocol):

@@ -1,8 +1,9 @@
 """Protobuf in, protobuf out."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from google.api.httpbody_pb2 import HttpBody
 
@@ -14,6 +15,7 @@ from services.synthesis.domain import (
     EnrolledVoice,
     Labels,
     Medium,
+    OpeningMissing,
     Order,
     Piece,
     Sound,
@@ -45,7 +47,15 @@ class SynthesisServicer(SynthesisServiceServicer):
     ) -> AsyncGenerator[pb.SynthesizeResponse, None]:
         async with aclosing(speak_memo(self._engines, self._desk, _order(request))) as pieces:
             async for piece in pieces:
-                yield _message(piece)
+                yield _told(pb.SynthesizeResponse, piece)
+
+    async def SynthesizeAsWritten(
+        self, requests: AsyncIterator[pb.SynthesizeAsWrittenRequest], _: Any
+    ) -> AsyncGenerator[pb.SynthesizeAsWrittenResponse, None]:
+        order = replace(_order(await _opening(requests)), further=_further(requests))
+        async with aclosing(speak_memo(self._engines, self._desk, order)) as pieces:
+            async for piece in pieces:
+                yield _told(pb.SynthesizeAsWrittenResponse, piece)
 
     async def GetFanSound(self, request: pb.GetFanSoundRequest, _: Any) -> pb.GetFanSoundResponse:
         return pb.GetFanSoundResponse(body=await self._sound("fan", request))
@@ -62,6 +72,19 @@ class SynthesisServicer(SynthesisServiceServicer):
         background = Background(Sound.named(request.sound), volume, request.ducking)
         preview = await hear_preview(self._showroom, background)
         return pb.PreviewAmbienceResponse(body=HttpBody(content_type="audio/mpeg", data=preview))
+
+
+async def _opening(requests: AsyncIterator[pb.SynthesizeAsWrittenRequest]) -> pb.SynthesizeRequest:
+    async for first in requests:
+        if first.HasField("opening"):
+            return first.opening
+        break
+    raise OpeningMissing("The first message does not say how to speak.")
+
+
+async def _further(requests: AsyncIterator[pb.SynthesizeAsWrittenRequest]) -> AsyncGenerator[str, None]:
+    async for request in requests:
+        yield request.text
 
 
 def _order(request: pb.SynthesizeRequest) -> Order:
@@ -91,8 +114,12 @@ def _delivery(request: pb.SynthesizeRequest) -> Delivery:
     )
 
 
-def _message(piece: Piece) -> pb.SynthesizeResponse:
+M = TypeVar("M", pb.SynthesizeResponse, pb.SynthesizeAsWrittenResponse)
+
+
+def _told(message: type[M], piece: Piece) -> M:
+    """Two messages with the same fields: each call has its own answer."""
     if piece.summary is None:
-        return pb.SynthesizeResponse(audio=piece.audio, content_type=piece.content_type)
+        return message(audio=piece.audio, content_type=piece.content_type)
     summary = pb.Summary(duration_seconds=piece.summary.duration_seconds, waveform=piece.summary.waveform)
-    return pb.SynthesizeResponse(audio=piece.audio, summary=summary)
+    return message(audio=piece.audio, summary=summary)

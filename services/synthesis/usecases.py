@@ -1,6 +1,6 @@
 """What a caller can ask for: learn a voice, speak a memo, hear a background."""
 
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
@@ -22,7 +22,7 @@ from services.synthesis.domain import (
     sample_seconds,
 )
 from services.synthesis.memo import Memo
-from services.synthesis.ports import Engine, Watermark
+from services.synthesis.ports import Engine, SpeaksAsWritten, Watermark
 from services.synthesis.preview import Previews
 from services.synthesis.studio import Studio
 
@@ -111,10 +111,10 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     the engine raises. Whoever stops listening stops the engine.
     """
     engine = _installed(engines, order.engine)
-    studio, times = desk.studio, _Times()
+    studio, times = desk.studio, _Times(characters=len(order.utterance.text))
     with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
         memo, steps = await studio.hurry(desk.memo, order, engine.sample_rate), _Steps(engine.sample_rate)
-        async with aclosing(engine.speak(order.utterance, order.voice)) as speech:
+        async with aclosing(_speech(engine, order, times)) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
                 for part in steps.ready(pcm):
                     if not memo.begun:
@@ -170,6 +170,25 @@ def _installed(engines: Engines, name: str) -> Engine:
         raise EngineNotInstalled(f"This server runs no speech engine named {name!r}.") from None
 
 
+def _speech(engine: Engine, order: Order, times: "_Times") -> AsyncGenerator[bytes, None]:
+    """Of a text that is still being written, as soon as the engine can."""
+    if order.further is None:
+        return engine.speak(order.utterance, order.voice)
+    further = times.counted(order.further)
+    if isinstance(engine, SpeaksAsWritten):
+        return engine.speak_as_written(order.utterance, further, order.voice)
+    return _once_written(engine, order, further)
+
+
+async def _once_written(
+    engine: Engine, order: Order, further: AsyncIterator[str]
+) -> AsyncGenerator[bytes, None]:
+    text = "".join([order.utterance.text, *[more async for more in further]])
+    async with aclosing(engine.speak(replace(order.utterance, text=text), order.voice)) as speech:
+        async for pcm in speech:
+            yield pcm
+
+
 class _Steps:
     """What a thread gets at once. Cuts may fall inside a sample; the leveller puts it together again."""
 
@@ -209,8 +228,9 @@ def _ended(memo: Memo, held: bytes) -> Piece:
 
 @dataclass(slots=True)
 class _Times:
-    """When things happened to one memo."""
+    """When things happened to one memo, and how much was to be said."""
 
+    characters: int
     asked: float = field(default_factory=perf_counter)
     engine_seconds: float = 0.0
     first_chunk: float | None = None
@@ -225,6 +245,11 @@ class _Times:
         if chunk and self.first_chunk is None:
             self.first_chunk = now
         return chunk
+
+    async def counted(self, further: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+        async for text in further:
+            self.characters += len(text)
+            yield text
 
     def sent(self, engine: str) -> None:
         if self.first_audio is None and self.first_chunk is not None:
@@ -241,7 +266,7 @@ class _Times:
             "memo_spoken",
             recording_id=order.labels.recording_id,
             engine=order.engine,
-            characters=len(order.utterance.text),
+            characters=self.characters,
             audio_seconds=round(seconds, 2),
             first_audio_seconds=round((self.first_audio or self.asked) - self.asked, 3),
             real_time_ratio=round(ratio, 3),

@@ -115,6 +115,8 @@ class Dialect:
 
     build: Callable[[httpx.AsyncClient, float], Model]
     base_path: str
+    # One answer of a stream that goes on.
+    piece: Callable[[str], Any]
     # Several answers of a stream that say the text together.
     note: Callable[[str], list[Any]]
     end: bytes
@@ -137,6 +139,7 @@ def _openai(text: str | None, ended: str | None = None, **more: Any) -> dict[str
 GEMINI = Dialect(
     build=lambda http, seconds: GeminiModel(http, KEY, "gemini-flash-lite", PROMPTS, seconds),
     base_path="",
+    piece=_gemini,
     note=lambda text: [
         {"candidates": [{"content": {"parts": [{"text": "hm", "thought": True}, {"text": text[:9]}]}}]},
         _gemini(text[9:30]),
@@ -158,6 +161,7 @@ GEMINI = Dialect(
 OPENAI = Dialect(
     build=lambda http, seconds: OpenAICompatibleModel(http, KEY, "small", PROMPTS, seconds),
     base_path="/v1",
+    piece=_openai,
     note=lambda text: [
         _openai("", role="assistant"),
         _openai(text[:9]),

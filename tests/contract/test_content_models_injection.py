@@ -8,6 +8,7 @@ import pytest
 from services.content.asking import Asking
 from services.content.domain import Brief, ContentRulesNotMet, Routine, normalise_value, repair, violations
 from services.content.filters import load_filters
+from tests.content_doubles import ENDINGS
 from tests.contract.content_providers import (
     DIALECTS,
     LEXICON,
@@ -159,6 +160,6 @@ async def test_a_model_that_obeys_is_asked_three_times_and_then_not_believed(
     provider.streams(*dialect.note(answer), end=dialect.end)
     async with model_at(dialect, at(provider)) as remote:
         with pytest.raises(ContentRulesNotMet):
-            await Asking([remote], LEXICON, load_filters(), 5).note(brief(attack), anything)
+            await Asking([remote], LEXICON, load_filters(), ENDINGS, 5).note(brief(attack), anything)
     assert len(provider.asked) == 3
     assert all("<brief>" in dialect.said_by_user(asked) for asked in provider.asked)

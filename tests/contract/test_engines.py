@@ -20,7 +20,7 @@ from services.synthesis.domain import (
     VoiceNotEnrolled,
 )
 from services.synthesis.engines.tone import ToneEngine, heard_hz, marker_hz
-from services.synthesis.ports import Engine
+from services.synthesis.ports import Engine, SpeaksAsWritten
 from tests.contract.engine_stages import NOTES, RATE, ROOM, Stage, sample, stage
 from tests.contract.pocket_model import INSTALLED, REASON
 
@@ -65,6 +65,25 @@ async def test_audio_is_whole_samples_in_each_language_and_country(on: Stage) ->
         # Between 8 and 25 characters a second, as people speak.
         assert 8 < len(text) / (len(pcm) / 2 / on.engine.sample_rate) < 25
         assert 0.03 < rms(pcm) < 0.5 if "speech" in on.promises else any(pcm)
+
+
+async def test_a_text_that_is_still_being_written_is_begun_and_spoken_to_its_end(on: Stage) -> None:
+    if not isinstance(on.engine, SpeaksAsWritten):
+        pytest.skip(f"{on.engine.name} waits for the whole text")
+    written, (first, rest) = asyncio.Event(), NOTES["en"].split(". ", 1)
+
+    async def further() -> AsyncIterator[str]:
+        await written.wait()
+        yield f" {rest}"
+
+    begun = on.engine.speak_as_written(Utterance(f"{first}.", "en"), further(), on.voice)
+    async with aclosing(begun) as speech:
+        heard = await anext(speech)
+        written.set()
+        heard += b"".join([chunk async for chunk in speech])
+    assert len(heard) % 2 == 0
+    whole = await take(on.engine, Utterance(NOTES["en"], "en"), on.voice)
+    assert len(heard) == pytest.approx(len(whole), rel=0.25)
 
 
 async def test_the_same_words_take_the_same_time(on: Stage) -> None:

@@ -47,6 +47,17 @@ class Actor(synthesis_grpc.SynthesisServiceServicer):
                 raise
         await self._act(then)
 
+    async def SynthesizeAsWritten(
+        self, requests: AsyncIterator[pb.SynthesizeAsWrittenRequest], context: Any
+    ) -> AsyncIterator[pb.SynthesizeAsWrittenResponse]:
+        try:
+            async for request in requests:
+                await self._act(request.text)
+                yield pb.SynthesizeAsWrittenResponse(audio=request.text.encode())
+        except (GeneratorExit, asyncio.CancelledError):
+            self.cancelled.set()
+            raise
+
     async def _act(self, what: str) -> None:
         if what == "busy":
             raise EngineBusy("Too many people are speaking.")

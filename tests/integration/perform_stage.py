@@ -30,6 +30,11 @@ from services.kernel.server import Handlers
 from services.perform.__main__ import open_service
 
 TEXT = "Woke up early and the house was quiet, and for some reason seven of hearts was all I thought of."
+# A text of a model that streams, as it comes.
+FIRST, REST = (
+    "Woke up early and the house was so quiet.",
+    " All I thought of was the seven of hearts, don't ask.",
+)
 PIECES = [bytes([number]) * 30_000 for number in range(1, 5)]
 AUDIO = b"".join(PIECES)
 LIMIT = 4000
@@ -43,6 +48,10 @@ class Refused(ServiceError):
 
 class Broken(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_BUSY"
+
+
+class Gone(ServiceError):
+    kind, reason = Kind.CONFLICT, "PROVIDER_VOICE_MISSING"
 
 
 class Peers(
@@ -65,6 +74,15 @@ class Peers(
         self.whole = True
         # The voice has to be cloned again, and is there when this is set; None: it is there.
         self.recloned: asyncio.Event | None = None
+        # The text model writes piece by piece; its rest waits for `written`.
+        self.streams = False
+        self.written = asyncio.Event()
+        self.written.set()
+        self.texts: list[str] = []
+        # Calls that an older release does not have.
+        self.unknown: set[str] = set()
+        # Voices that the speech provider does not know.
+        self.missing = 0
         self.held = asyncio.Event()
         self.held.set()
         self._changed = asyncio.Condition()
@@ -72,6 +90,10 @@ class Peers(
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(condition)
+
+    async def _answer_like_an_older_release(self, call: str, context: Any) -> None:
+        if call in self.unknown:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
 
     async def _note(self, call: str) -> None:
         async with self._changed:
@@ -108,7 +130,11 @@ class Peers(
             await self.recloned.wait()
             await self._note("recloned")
         return voice.LeaseVoiceResponse(
-            engine="tone", profile=b"profile", voice_source="local_clone", sample_hash="5a"
+            engine="tone",
+            engine_voice_id="v1",
+            profile=b"profile",
+            voice_source="local_clone",
+            sample_hash="5a",
         )
 
     async def ReleaseVoice(self, request: voice.ReleaseVoiceRequest, context: Any) -> Any:
@@ -122,7 +148,43 @@ class Peers(
 
     async def ComposeNote(self, request: content.ComposeNoteRequest, context: Any) -> Any:
         await self._note("compose")
-        return content.ComposeNoteResponse(text=TEXT, model="offline")
+        return content.ComposeNoteResponse(text=TEXT, model="offline", streams=self.streams)
+
+    async def StreamNote(self, request: content.StreamNoteRequest, context: Any) -> AsyncIterator[Any]:
+        await self._note("stream")
+        await self._answer_like_an_older_release("stream", context)
+        yield content.StreamNoteResponse(text=FIRST)
+        try:
+            await self.written.wait()
+        except (asyncio.CancelledError, GeneratorExit):
+            await self._note("writing cancelled")
+            raise
+        await self._note("write on")
+        yield content.StreamNoteResponse(
+            text=REST, written=content.Written(model="pen", streams=self.streams)
+        )
+
+    async def ReportMissingVoice(self, request: voice.ReportMissingVoiceRequest, context: Any) -> Any:
+        await self._note("missing")
+        return voice.ReportMissingVoiceResponse()
+
+    async def SynthesizeAsWritten(
+        self, requests: AsyncIterator[synthesis.SynthesizeAsWrittenRequest], context: Any
+    ) -> AsyncIterator[Any]:
+        await self._note("speak as written")
+        await self._answer_like_an_older_release("speak as written", context)
+        if self.missing:
+            self.missing -= 1
+            raise Gone("The voice is gone.")
+        said = ""
+        async for request in requests:
+            said += request.text or request.opening.text
+            self.texts.append(said)
+            yield synthesis.SynthesizeAsWrittenResponse(audio=PIECES[0])
+        for piece in PIECES[1:]:
+            yield synthesis.SynthesizeAsWrittenResponse(audio=piece)
+        made = synthesis.Summary(duration_seconds=7.5, waveform=range(64))
+        yield synthesis.SynthesizeAsWrittenResponse(summary=made)
 
     async def Synthesize(self, request: synthesis.SynthesizeRequest, context: Any) -> AsyncIterator[Any]:
         await self._note("speak")

@@ -104,6 +104,22 @@ async def spoken(speech, **changes):
     return b"".join(message.audio for message in messages), messages[-1].summary, messages
 
 
+def opening(**changes):
+    return pb.SynthesizeAsWrittenRequest(opening=request(**changes))
+
+
+async def spoken_as_written(speech, first, *more, **changes):
+    """The same for a text that comes in pieces."""
+
+    async def written():
+        yield opening(text=first, **changes)
+        for text in more:
+            yield pb.SynthesizeAsWrittenRequest(text=text)
+
+    messages = [message async for message in speech.SynthesizeAsWritten(written(), timeout=20)]
+    return b"".join(message.audio for message in messages), messages[-1].summary, messages
+
+
 async def refused(call):
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call

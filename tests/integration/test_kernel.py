@@ -146,6 +146,53 @@ async def test_a_stream_fails_with_our_own_error_early_or_late(synthesis: Any, t
     assert (error.error, retry) == ("SPEECH_ENGINE_BUSY", 7)
 
 
+async def written(*texts: str) -> AsyncIterator[pb.SynthesizeAsWrittenRequest]:
+    for text in texts:
+        yield pb.SynthesizeAsWrittenRequest(text=text)
+
+
+async def test_requests_are_streamed_as_answers_are(synthesis: Any) -> None:
+    heard = asyncio.Event()
+
+    async def one_after_the_other() -> AsyncIterator[pb.SynthesizeAsWrittenRequest]:
+        yield pb.SynthesizeAsWrittenRequest(text="one")
+        # The second is only sent when the first is answered.
+        await heard.wait()
+        yield pb.SynthesizeAsWrittenRequest(text="two")
+
+    answers = []
+    async for answer in synthesis.SynthesizeAsWritten(one_after_the_other(), timeout=5):
+        answers.append(answer.audio)
+        heard.set()
+    assert answers == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "reason"), [(("one", "busy"), "SPEECH_ENGINE_BUSY"), (("one", ""), "INVALID_REQUEST")]
+)
+async def test_each_streamed_request_is_held_to_the_contract(
+    synthesis: Any, texts: tuple[str, ...], reason: str
+) -> None:
+    messages = aiter(synthesis.SynthesizeAsWritten(written(*texts), timeout=5))
+    assert (await anext(messages)).audio == b"one"
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await anext(messages)
+    error, _ = api_error(failure.value)
+    assert error is not None
+    assert error.error == reason
+
+
+async def test_streamed_requests_that_are_given_up_stop_the_work(synthesis: Any, actor: Actor) -> None:
+    call = synthesis.SynthesizeAsWritten(written("one", "wait"), timeout=5)
+    messages = aiter(call)
+    assert (await anext(messages)).audio == b"one"
+    reading = asyncio.ensure_future(anext(messages))
+    await asyncio.wait_for(actor.waiting.wait(), 5)
+    call.cancel()
+    await asyncio.wait_for(actor.cancelled.wait(), 5)
+    await asyncio.gather(reading, return_exceptions=True)
+
+
 async def test_a_stream_ends_at_its_deadline(synthesis: Any, actor: Actor) -> None:
     failure = await failed(heard(synthesis.Synthesize(speak("answer then wait"), timeout=0.2)))
     assert failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 
+import numpy as np
 import pytest
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
@@ -21,11 +22,13 @@ from tests.integration.synthesis_stage import (
     SECOND,
     ScriptedEngine,
     heard,
+    opening,
     profile,
     refused,
     request,
     served,
     spoken,
+    spoken_as_written,
 )
 
 
@@ -43,6 +46,7 @@ def scripted():
     never = asyncio.Event()
     return [
         ScriptedEngine("mute"),
+        ScriptedEngine("plain", SECOND),
         ScriptedEngine("blank", b"", b""),
         ScriptedEngine("hangs", SECOND, never),
         ScriptedEngine("silent_so_far", never),
@@ -100,6 +104,66 @@ async def test_no_background_and_volume_0_are_the_same_audio(speech):
     fan, *_ = await spoken(speech, profile=voice, background=pb.Background(volume_percent=30))
     assert without == silent
     assert without != fan
+
+
+TEXTS = ("I woke up thinking of the sea. ", "It is still here, ", "and so am I.")
+
+
+async def test_a_text_in_pieces_is_one_memo_as_long_as_if_it_had_been_there_at_once(speech):
+    voice, fan = await profile(speech), pb.Background(volume_percent=30)
+    at_once, summary, _ = await spoken(speech, profile=voice, text="".join(TEXTS), background=fan)
+    in_pieces, again, messages = await spoken_as_written(speech, *TEXTS, profile=voice, background=fan)
+    assert (len(in_pieces), again.duration_seconds) == (len(at_once), summary.duration_seconds)
+    # Nothing is missing where one piece ends and the next begins.
+    samples, _ = heard(in_pieces)
+    spoken_part = samples[8820:-22050]
+    level = np.sqrt(np.square(spoken_part[: len(spoken_part) // 441 * 441].reshape(-1, 441)).mean(axis=1))
+    assert level.min() > 0.5 * level.mean()
+    assert messages[0].content_type == "audio/mpeg"
+    assert [message.HasField("summary") for message in messages] == [False] * (len(messages) - 1) + [True]
+
+
+async def test_the_beginning_is_heard_while_the_rest_is_still_being_written(speech):
+    voice, written = await profile(speech), asyncio.Event()
+
+    async def slowly():
+        yield opening(profile=voice, text=TEXTS[0])
+        await written.wait()
+        yield pb.SynthesizeAsWrittenRequest(text=TEXTS[1])
+
+    messages = aiter(speech.SynthesizeAsWritten(slowly(), timeout=20))
+    assert (await anext(messages)).audio
+    written.set()
+    *_, last = [message async for message in messages]
+    assert last.HasField("summary")
+
+
+async def test_an_engine_that_cannot_begin_early_is_given_the_whole_text(speech, engines):
+    *_, messages = await spoken_as_written(speech, *TEXTS, engine="plain")
+    [utterance] = engines["plain"].utterances
+    assert utterance.text == "".join(TEXTS)
+    assert messages[-1].HasField("summary")
+
+
+async def test_a_writer_who_gives_up_stops_the_engine_and_frees_its_seat(speech, engines):
+    async def forever():
+        yield opening(engine="sips")
+        await asyncio.Event().wait()
+
+    for _ in range(3):
+        call = speech.SynthesizeAsWritten(forever())
+        reading = asyncio.ensure_future(call.read())
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    assert (await spoken(speech, profile=await profile(speech)))[1].duration_seconds
+
+
+async def test_whoever_does_not_say_how_to_speak_is_refused(speech):
+    async def no_opening():
+        yield pb.SynthesizeAsWrittenRequest(text="Hello.")
+
+    assert await refused(speech.SynthesizeAsWritten(no_opening()).read()) == ("INVALID_REQUEST", 400)
 
 
 async def test_the_first_message_waits_only_for_the_first_drop_of_speech(speech, engines):

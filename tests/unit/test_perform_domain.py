@@ -96,7 +96,13 @@ def test_values_and_dates_that_no_pattern_can_judge_are_refused() -> None:
 
 
 def test_a_longer_text_is_expected_to_last_longer() -> None:
-    assert 5 < expected_seconds("x" * 80) < expected_seconds("x" * 120) < 12
+    short, long = (expected_seconds("x" * length, whole=True) for length in (80, 120))
+    assert 5 < short < long < 12
+
+
+def test_a_text_that_is_still_being_written_is_expected_to_be_a_usual_one() -> None:
+    assert expected_seconds("x" * 40, whole=False) == expected_seconds("x" * 100, whole=True)
+    assert expected_seconds("x" * 115, whole=False) == expected_seconds("x" * 115, whole=True)
 
 
 @given(st.text(max_size=60), st.uuids())

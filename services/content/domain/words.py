@@ -24,6 +24,8 @@ _ABBREVIATIONS = regex.compile(
 # "z. B."
 _LETTER_WITH_STOP = regex.compile(r"\p{L}\.")
 _STOP = regex.compile(r"[。！？｡．]+[\s」』”’）)]*|[.!?…‽؟]+[\"'”’»)]*(?:\s+|$)")
+# Of what follows a stop, so many tell whether it ended a sentence.
+_DECIDING_CHARACTERS = 2
 _LAST_WORD = regex.compile(r"(?<![\p{L}\p{N}.])([\p{L}.]+)$")
 
 
@@ -55,6 +57,21 @@ def fingerprint(text: str) -> str:
     """Enough of a note to know it again in any case and punctuation, and nothing of what it says."""
     said = "".join(words_of(text)) or text
     return sha256(said.encode()).hexdigest()[:32]
+
+
+def has_stop(text: str) -> bool:
+    """Whether something in it looks like the end of a sentence."""
+    return bool(_STOP.search(text))
+
+
+def first_sentence(text: str, language: str = "") -> str:
+    """The first one, once another has begun behind it; empty before, and when what follows decides."""
+    for stop in _STOP.finditer(text):
+        if len(text) - stop.end() < _DECIDING_CHARACTERS:
+            return ""
+        if text[: stop.start()].strip() and _ends(text, 0, stop, language):
+            return text[: stop.end()].strip()
+    return ""
 
 
 def sentences(text: str, language: str = "") -> int:

@@ -187,6 +187,7 @@ def _headers(heading: Heading) -> tuple[tuple[str, str], ...]:
     return (
         ("recording-id", str(heading.recording_id)),
         ("voice-note-text", quote(heading.text, safe="")),
+        ("voice-note-text-whole", "true" if heading.text_is_whole else "false"),
         ("voice-source", heading.voice_source),
         ("expected-duration-seconds", f"{heading.expected_seconds:.1f}"),
     )

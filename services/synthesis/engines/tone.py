@@ -5,7 +5,8 @@ Never a product voice: no setting that a deployment may use selects it.
 
 import hashlib
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -49,6 +50,15 @@ class ToneEngine:
             chunk = min(samples, _RATE)
             yield (loop * (chunk // _LOOP_SAMPLES + 1))[: 2 * chunk]
             samples -= chunk
+
+    async def speak_as_written(
+        self, utterance: Utterance, further: AsyncIterator[str], voice: EnrolledVoice
+    ) -> AsyncGenerator[bytes, None]:
+        async for pcm in self.speak(utterance, voice):
+            yield pcm
+        async for text in further:
+            async for pcm in self.speak(replace(utterance, text=text), voice):
+                yield pcm
 
     async def close(self) -> None:
         """Nothing to release."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.simulator.faults import Fault
 from dev.simulator.remote import Simulator
 from services.synthesis.domain import (
     Delivery,
@@ -22,7 +23,7 @@ from services.synthesis.domain import (
 )
 from services.synthesis.engines.elevenlabs import ElevenLabsEngine, VoicesMadeElsewhere
 from services.synthesis.engines.tone import heard_hz
-from services.synthesis.ports import Engine
+from services.synthesis.ports import Engine, SpeaksAsWritten
 from services.voice.providers.elevenlabs import ElevenLabsProvider
 from tests.contract.elevenlabs import NOTE, clone, say, speaking, take
 
@@ -167,3 +168,54 @@ async def test_the_environment_switches_it_on(
         await say(engine, voice)
     effects = (await simulator.audit())["effects"]
     assert effects[-1]["model"] == "eleven_multilingual_v2"
+
+
+async def in_pieces(engine: SpeaksAsWritten, voice: EnrolledVoice, *texts: str) -> bytes:
+    async def further() -> AsyncIterator[str]:
+        for text in texts[1:]:
+            yield text
+
+    speech = engine.speak_as_written(Utterance(texts[0], "en"), further(), voice)
+    async with aclosing(speech) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def test_each_piece_of_a_text_is_told_what_was_said_before(listener: Listener, key_file: Path) -> None:
+    async with speaking(listener.url, key_file) as engine:
+        heard = await in_pieces(engine, EnrolledVoice("abc"), "One is here.", " Two.", " Three.")
+    assert heard == b"1234" * 3
+    asked = json.loads(listener.asked)
+    assert (asked["text"], asked["previous_text"]) == ("Three.", "One is here. Two.")
+
+
+async def test_a_model_that_refuses_to_be_told_is_told_nothing(listener: Listener, key_file: Path) -> None:
+    async with speaking(listener.url, key_file, model="eleven_v3") as engine:
+        await in_pieces(engine, EnrolledVoice("abc"), "One is here.", " Two.")
+    assert "previous_text" not in json.loads(listener.asked)
+
+
+async def test_a_text_in_pieces_takes_one_seat(
+    provider: ElevenLabsProvider, simulator: Simulator, key_file: Path
+) -> None:
+    await simulator.reset(concurrent_fast=1)
+    voice = EnrolledVoice(await clone(provider))
+    async with speaking(simulator.url, key_file) as engine:
+        assert await in_pieces(engine, voice, NOTE, f" {NOTE}")
+    audit = await simulator.audit()
+    assert (audit["most_speaking_fast_at_once"], audit["requests"]["speak"]) == (1, 2)
+
+
+@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.CONCURRENT, Fault.FAILED_BEFORE])
+async def test_a_memo_that_is_being_heard_goes_on_when_its_next_piece_fails_once(
+    engine: Engine, voice: EnrolledVoice, simulator: Simulator, fault: Fault
+) -> None:
+    assert isinstance(engine, SpeaksAsWritten)
+
+    async def further() -> AsyncIterator[str]:
+        await simulator.ask_for("speak", fault)
+        yield f" {NOTE}"
+
+    speech = engine.speak_as_written(Utterance(NOTE, "en"), further(), voice)
+    async with aclosing(speech) as chunks:
+        heard = b"".join([chunk async for chunk in chunks])
+    assert len(heard) == pytest.approx(2 * len(await say(engine, voice)), rel=0.05)

@@ -1,7 +1,8 @@
 """Speaks in a voice of the provider's, in turn with all replicas, and hands on each chunk as it arrives."""
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import Any, Final
 
 import httpx
@@ -12,16 +13,19 @@ from services.kernel.client import outgoing
 from services.kernel.settings import read, read_secret
 from services.synthesis.domain import (
     Delivery,
+    EngineOverloaded,
     EngineUnavailable,
     EnrolledVoice,
     LanguageNotSpoken,
     SpeechFailed,
     Utterance,
     VoiceNotEnrolled,
+    nothing_more,
 )
 from services.synthesis.engines.elevenlabs.refusals import (
     NoSeatLeft,
     ProviderBusy,
+    ProviderClosedToUs,
     VoicesMadeElsewhere,
     check,
 )
@@ -42,6 +46,8 @@ _LONGEST_PAUSE_SECONDS: Final = 2.0
 # Whoever has less time left than this need not begin to speak.
 _SPEAKING_SECONDS: Final = 1.0
 _SLOWEST, _FASTEST = 0.7, 1.2
+# A memo that is being heard and cannot go on is tried for so long.
+_GOING_ON_SECONDS: Final = 5.0
 
 
 class ElevenLabsEngine:
@@ -89,27 +95,27 @@ class ElevenLabsEngine:
         """Raises VoicesMadeElsewhere: this engine speaks in voices that its provider keeps."""
         raise VoicesMadeElsewhere("Voices of this engine are made and kept at its provider.")
 
-    async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
-        """Once the first chunk is out, nothing is asked again: it would be paid for and heard twice."""
-        request = self._request(utterance, voice)
+    def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+        return self.speak_as_written(utterance, nothing_more(), voice)
+
+    async def speak_as_written(
+        self, utterance: Utterance, further: AsyncIterator[str], voice: EnrolledVoice
+    ) -> AsyncGenerator[bytes, None]:
+        """One request for each piece of the text, in one seat. Once a piece's first chunk is out, it is not
+        asked for again: it would be paid for and heard twice."""
+        request, said = self._request(utterance, voice), utterance.text
         if self._gate is None:
             raise EngineUnavailable("The voice cannot speak right now.")
         async with self._gate.seat(self._patience()) as seat:
-            response = await self._begun(request, seat)
-            try:
-                rest = b""
-                async for chunk in response.aiter_bytes():
-                    whole = rest + chunk
-                    rest = whole[len(whole) & ~1 :]
-                    if len(whole) > 1:
-                        yield whole[: len(whole) & ~1]
-            except httpx.HTTPError as error:
-                raise EngineUnavailable("The speech provider broke off.") from error
-            finally:
-                # Also when the listener leaves: the provider stops, and its seat is free again.
-                await response.aclose()
-        if rest:
-            raise SpeechFailed("The speech provider sent half a sample.")
+            async with aclosing(_heard(await self._begun(request, seat))) as speech:
+                async for pcm in speech:
+                    yield pcm
+            async for text in further:
+                request = self._request(replace(utterance, text=text.strip()), voice, said)
+                said += text
+                async with aclosing(_heard(await self._gone_on(request))) as speech:
+                    async for pcm in speech:
+                        yield pcm
 
     async def close(self) -> None:
         self._gate = None
@@ -125,7 +131,7 @@ class ElevenLabsEngine:
         allowed: float = outgoing(self._settings.patience_seconds + _SPEAKING_SECONDS)["timeout"]
         return allowed - _SPEAKING_SECONDS
 
-    def _request(self, utterance: Utterance, voice: EnrolledVoice) -> httpx.Request:
+    def _request(self, utterance: Utterance, voice: EnrolledVoice, said: str = "") -> httpx.Request:
         language = utterance.language.split("-")[0].lower()
         if language not in self._model.languages:
             raise LanguageNotSpoken(f"No voice speaks {utterance.language!r}.")
@@ -138,6 +144,8 @@ class ElevenLabsEngine:
         }
         if self._model.takes_language:
             body["language_code"] = language
+        if said and self._model.takes_context:
+            body["previous_text"] = said
         # Not MP3: nothing has to be decoded before the first chunk can go on.
         path, wanted = f"/v1/text-to-speech/{voice.voice_id}/stream", {"output_format": f"pcm_{_RATE}"}
         return self._http.build_request("POST", path, params=wanted, json=body)
@@ -154,6 +162,21 @@ class ElevenLabsEngine:
         ):
             with attempt:
                 return await self._sent_from_a_seat(request, seat)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _gone_on(self, request: httpx.Request) -> httpx.Response:
+        """For a memo that is being heard: it is asked again whatever the cause, unless that cannot help. The
+        seat is ours; a provider that counts the request before as still running is only behind."""
+        async for attempt in stamina.retry_context(
+            on=_may_pass,
+            attempts=_ATTEMPTS,
+            timeout=_GOING_ON_SECONDS,
+            wait_initial=_FIRST_PAUSE_SECONDS,
+            wait_max=_LONGEST_PAUSE_SECONDS,
+            wait_jitter=_FIRST_PAUSE_SECONDS,
+        ):
+            with attempt:
+                return await self._sent(request)
         raise AssertionError("the last attempt returns or raises")
 
     async def _sent_from_a_seat(self, request: httpx.Request, seat: Seat) -> httpx.Response:
@@ -182,6 +205,29 @@ class ElevenLabsEngine:
         seats = response.headers.get("maximum-concurrent-requests", "")
         if self._gate and seats.isascii() and seats.isdigit():
             await self._gate.learn(int(seats))
+
+
+async def _heard(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """Whole samples."""
+    try:
+        rest = b""
+        async for chunk in response.aiter_bytes():
+            whole = rest + chunk
+            rest = whole[len(whole) & ~1 :]
+            if len(whole) > 1:
+                yield whole[: len(whole) & ~1]
+    except httpx.HTTPError as error:
+        raise EngineUnavailable("The speech provider broke off.") from error
+    finally:
+        # Also when the listener leaves: the provider stops, and its seat is free again.
+        await response.aclose()
+    if rest:
+        raise SpeechFailed("The speech provider sent half a sample.")
+
+
+def _may_pass(failure: Exception) -> bool:
+    is_down = isinstance(failure, EngineUnavailable) and not isinstance(failure, ProviderClosedToUs)
+    return is_down or isinstance(failure, EngineOverloaded)
 
 
 def _voice_settings(delivery: Delivery) -> dict[str, float | bool]:

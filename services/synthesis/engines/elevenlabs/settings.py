@@ -17,16 +17,18 @@ class Model:
     languages: frozenset[str]
     # Told the language, it does not guess it from a short text; the older model refuses to be told.
     takes_language: bool
+    # Told what was said before, it goes on in the same breath; the newest model refuses to be told.
+    takes_context: bool
     # Models of one kind share their seats; no plan has fewer than these.
     kind: Literal["fast", "full"]
     fewest_seats: int
 
 
 MODELS: Final = {
-    "eleven_flash_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, "fast", 4),
-    "eleven_turbo_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, "fast", 4),
-    "eleven_multilingual_v2": Model(_29_LANGUAGES, False, "full", 2),
-    "eleven_v3": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, "full", 2),
+    "eleven_flash_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, True, "fast", 4),
+    "eleven_turbo_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, True, "fast", 4),
+    "eleven_multilingual_v2": Model(_29_LANGUAGES, False, True, "full", 2),
+    "eleven_v3": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, False, "full", 2),
 }
 
 

@@ -3,10 +3,10 @@
 import asyncio
 import multiprocessing
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final, ParamSpec, TypeVar
 
 import structlog
@@ -19,6 +19,8 @@ from services.synthesis.domain import (
     LanguageNotSpoken,
     Utterance,
     VoiceNotEnrolled,
+    all_of,
+    nothing_more,
 )
 from services.synthesis.engines.local import worker
 from services.synthesis.engines.local.clauses import Clause, clauses
@@ -64,30 +66,24 @@ class LocalEngine:
         self._admit()
         return await self._in_turn(worker.enrol, pcm, sample_rate)
 
-    async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+    def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+        return self.speak_as_written(utterance, nothing_more(), voice)
+
+    async def speak_as_written(
+        self, utterance: Utterance, further: AsyncIterator[str], voice: EnrolledVoice
+    ) -> AsyncGenerator[bytes, None]:
         language = _spoken_language(utterance.language)
         if not voice.profile:
             raise VoiceNotEnrolled("This voice has to be learnt again.")
         self._admit()
-        ahead: asyncio.Task[bytes] | None = None
         spoken = False
-        try:
-            for clause in clauses(utterance.text):
-                pcm = await ahead if ahead else b""
-                # The next clause is computed while the caller plays this one.
-                line = _line(clause, language, utterance.delivery)
-                ahead = self._in_turn(worker.speak, voice.profile, line)
-                if pcm:
-                    spoken = True
-                    yield pcm
-            if ahead and (pcm := await ahead):
-                spoken = True
-                yield pcm
-        finally:
-            if ahead:
-                ahead.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await ahead
+        async with aclosing(all_of(utterance.text, further)) as texts:
+            async for text in texts:
+                lines = [_line(clause, language, utterance.delivery) for clause in clauses(text)]
+                async with aclosing(self._said(lines, voice.profile)) as speech:
+                    async for pcm in speech:
+                        spoken = True
+                        yield pcm
         if not spoken:
             raise LanguageNotSpoken(f"The text holds nothing that can be said in {language!r}.")
 
@@ -95,6 +91,23 @@ class LocalEngine:
         pool, self._pool = self._pool, None
         if pool:
             await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+
+    async def _said(self, lines: Sequence[Line], profile: bytes) -> AsyncGenerator[bytes, None]:
+        """The next line is computed while the caller plays this one."""
+        ahead: asyncio.Task[bytes] | None = None
+        try:
+            for line in lines:
+                pcm = await ahead if ahead else b""
+                ahead = self._in_turn(worker.speak, profile, line)
+                if pcm:
+                    yield pcm
+            if ahead and (pcm := await ahead):
+                yield pcm
+        finally:
+            if ahead:
+                ahead.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await ahead
 
     def _admit(self) -> None:
         """Only for what starts a request: a text that was begun is also finished."""

@@ -3,9 +3,9 @@
 import asyncio
 import re
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from importlib.util import find_spec
 from typing import Final, TypeVar
 
@@ -19,6 +19,8 @@ from services.synthesis.domain import (
     LanguageNotSpoken,
     Utterance,
     VoiceNotEnrolled,
+    all_of,
+    nothing_more,
 )
 from services.synthesis.engines.pocket.settings import PocketSettings
 from services.synthesis.engines.pocket.voicebox import Voicebox
@@ -60,7 +62,12 @@ class PocketEngine:
         with self._admitted() as voicebox:
             return await self._in_thread(voicebox.enrol, pcm, sample_rate)
 
-    async def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+    def speak(self, utterance: Utterance, voice: EnrolledVoice) -> AsyncGenerator[bytes, None]:
+        return self.speak_as_written(utterance, nothing_more(), voice)
+
+    async def speak_as_written(
+        self, utterance: Utterance, further: AsyncIterator[str], voice: EnrolledVoice
+    ) -> AsyncGenerator[bytes, None]:
         language = utterance.language.replace("_", "-").split("-")[0].lower()
         if language not in self._settings.languages:
             raise LanguageNotSpoken(f"This voice does not speak {utterance.language!r}.")
@@ -69,10 +76,11 @@ class PocketEngine:
         if not any(map(str.isalnum, utterance.text)):
             raise LanguageNotSpoken("The text holds nothing that can be said.")
         stop = threading.Event()
+        parts = _parts(all_of(utterance.text, further))
         with self._admitted() as voicebox:
             self._speaking.add(stop)
             try:
-                for part in _parts(utterance.text):
+                async for part in parts:
                     said = _Said()
                     # Another part is only begun when this one was taken: nobody's memo piles up here.
                     speech = voicebox.speak(voice.profile, language, part, stop)
@@ -82,6 +90,7 @@ class PocketEngine:
                     if stop.is_set():
                         raise EngineUnavailable("The voice stopped speaking.")
             finally:
+                await parts.aclose()
                 # The thread is not waited for: it stops within a frame, and others come after it anyway.
                 stop.set()
                 self._speaking.discard(stop)
@@ -147,11 +156,13 @@ class _Said:
             self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
 
-def _parts(text: str) -> Iterator[str]:
-    part = ""
-    for sentence in _SENTENCE_ENDS.split(text.strip()):
-        if part and len(part) + len(sentence) >= _LONGEST_PART:
-            yield part
+async def _parts(texts: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async with aclosing(texts):
+        async for text in texts:
             part = ""
-        part = f"{part} {sentence}".strip()
-    yield part
+            for sentence in _SENTENCE_ENDS.split(text.strip()):
+                if part and len(part) + len(sentence) >= _LONGEST_PART:
+                    yield part
+                    part = ""
+                part = f"{part} {sentence}".strip()
+            yield part
