@@ -19,6 +19,7 @@ VERSION: Final = "1"
 _JSON: Final = "application/json"
 # What a method with HttpBody in its answer sends; most send sound.
 _SOUND: Final = {"audio/mpeg": {"schema": {"type": "string", "format": "binary"}}}
+_TABLE: Final = {"text/csv": {"schema": {"type": "string"}}}
 _HTTP_BODY: Final = ".google.api.HttpBody"
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
 _ABOUT: Final = (
@@ -157,6 +158,8 @@ def _answer(
     if binding.response_body:
         field = schemas.field(method.output_type, binding.response_body)
         if field.type_name == _HTTP_BODY:
+            if _place(binding)[0].endswith(".csv"):
+                return {"description": "A table.", "content": _TABLE}
             return {
                 "description": "As it is made." if method.server_streaming else "The sound.",
                 "content": _SOUND,
