@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[3]
-K8S = ROOT / "deploy/k8s"
 # What is rendered: an overlay, and the components that it does not have by itself.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
     "dev": (),
@@ -70,9 +69,10 @@ def containers(workload: Manifest) -> list[Manifest]:
 def rendered(variant: str) -> Rendered:
     """The overlay with the components added to its own list, as deploy/README.md says."""
     with TemporaryDirectory() as directory:
-        copy = Path(directory) / "k8s"
-        shutil.copytree(K8S, copy)
-        overlay = copy / "overlays" / variant.split(" ", maxsplit=1)[0]
+        # Not of the manifests alone: they take dashboards from beside them.
+        copy = Path(directory) / "deploy"
+        shutil.copytree(ROOT / "deploy", copy)
+        overlay = copy / "k8s/overlays" / variant.split(" ", maxsplit=1)[0]
         file = overlay / "kustomization.yaml"
         content = yaml.safe_load(file.read_text())
         content.setdefault("components", []).extend(f"../../components/{name}" for name in VARIANTS[variant])
