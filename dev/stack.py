@@ -68,7 +68,7 @@ class Stack:
             self._lock = await _take(self.data)
             cleanup.callback(os.close, self._lock)
             for service in ("auth", "voice"):
-                _keep_secret(self.data / "secrets" / f"{service}.key")
+                keep_secret(self.data / "secrets" / f"{service}.key")
             for name in ("voice", "perform"):
                 (self.data / "blobs" / name).mkdir(parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
@@ -136,7 +136,7 @@ class Stack:
 
     async def _administer(self, *arguments: str) -> dict[str, Any]:
         """What the auth service's command line answers. Raises ProcessNotReady."""
-        answer = await _administer(self.settings, *arguments, "--json")
+        answer = await administer(self.settings, *arguments, "--json")
         return dict(json.loads(answer))
 
     @property
@@ -151,7 +151,7 @@ class Stack:
         return self._plan.settings(SERVICES)
 
 
-async def _administer(settings: Mapping[str, str], *arguments: str) -> str:
+async def administer(settings: Mapping[str, str], *arguments: str) -> str:
     child = await asyncio.create_subprocess_exec(
         *python("services.auth.cli", *arguments),
         cwd=ROOT,
@@ -199,7 +199,7 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _keep_secret(path: Path) -> None:
+def keep_secret(path: Path) -> None:
     """Made once; whoever loses it loses every session, and what was sealed with it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.exists():

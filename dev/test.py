@@ -2,6 +2,7 @@
 
 --fast: only tests without a stack or a voice. --browser: only those in a browser, and --observed: only those
 with Prometheus and Alertmanager; what they need must be there.
+--rolling: every service replaced under load. --object-store: blobs in a real one, which it installs.
 --second-server: the contract tests against another implementation of the document database.
 """
 
@@ -19,6 +20,11 @@ from dev.second_server import run_tests
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
 FAST = ("-m", "not slow", "tests/unit", "tests/contract", *GATEWAY)
 BROWSER = ("-n", "0", "tests/e2e/test_browser.py")
+# Skipped among the others, unless the option is given.
+OPTIONAL = {
+    "--rolling": "tests/chaos/test_rolling_restart.py",
+    "--object-store": "tests/contract/test_object_store.py",
+}
 # Not among the others: they take minutes.
 OBSERVED = ("-n", "0", "tests/observed")
 PARALLEL = ("-n", "2")
@@ -32,6 +38,9 @@ def main(arguments: list[str]) -> int:
         return _second_server([argument for argument in arguments if argument != "--second-server"])
     if "--observed" in arguments:
         return _observed([argument for argument in arguments if argument != "--observed"])
+    for option, file in OPTIONAL.items():
+        if option in arguments:
+            return pytest.main(["-n", "0", file, *arguments])
     fast = "--fast" in arguments
     given = [argument for argument in arguments if argument != "--fast"]
     if not fast and not given and check.main() != 0:

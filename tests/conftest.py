@@ -30,6 +30,21 @@ class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
         return f"the stack of {shared[1]}" if shared else file
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rolling", action="store_true", help="also replace a cluster's services under load")
+    parser.addoption("--object-store", action="store_true", help="also install and use an object store")
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for option, cost in (("rolling", "takes two minutes"), ("object-store", "takes 150 MB")):
+        if config.getoption(f"--{option}"):
+            continue
+        left_out = pytest.mark.skip(reason=f"{cost}: ./newvisions test --{option}")
+        for item in items:
+            if item.get_closest_marker(option.replace("-", "_")):
+                item.add_marker(left_out)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     return ByWhatTheyShare(config, log)
 
@@ -52,7 +67,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
                 client.drop_database(name)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _leave_out(config, items)
     second_server.mark(items)
 
 
