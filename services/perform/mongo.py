@@ -36,6 +36,8 @@ log = structlog.get_logger()
 _LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 # A page is nearly always within; what is older is read in a second query.
 _RECENT = timedelta(days=31)
+# Each is lost only to a holder who failed between two questions.
+_ROUNDS = 20
 
 
 class MongoPerformances:
@@ -64,7 +66,7 @@ class MongoPerformances:
             await self._client.admin.command("ping")
 
     async def claim(self, performance: Performance) -> Performance | None:
-        while True:
+        for _ in range(_ROUNDS):
             async with self._reachable():
                 try:
                     await self._performances.insert_one(document_of(performance))
@@ -74,6 +76,8 @@ class MongoPerformances:
             # Gone again when the holder failed meanwhile.
             if (holder := await self.holder(performance)) is not None:
                 return holder
+        log.error("key_held_by_nobody", performance_id=str(performance.performance_id))
+        raise StorageUnavailable("The request cannot be told from others right now.")
 
     async def holder(self, performance: Performance) -> Performance | None:
         async with self._reachable():
