@@ -10,6 +10,7 @@ from uuid import UUID
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from services.kernel.edge import POISON, api_error
@@ -159,6 +160,11 @@ async def test_a_full_or_broken_store_costs_nothing(stage: Stage, tmp_path: Path
     assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
 
 
+def streams_broken() -> float:
+    labels = {"method": "newvisions.perform.v1.PerformService.StreamPerform"}
+    return REGISTRY.get_sample_value("rpc_streams_broken_total", labels) or 0.0
+
+
 async def test_a_stream_that_fails_before_audio_is_refused_and_after_it_is_cut(stage: Stage) -> None:
     stage.peers.fail["compose"] = Broken("Too busy.")
     assert await refusal(heard(stage.stub.StreamPerform(stream_order(), **stage.by()))) == (
@@ -166,8 +172,11 @@ async def test_a_stream_that_fails_before_audio_is_refused_and_after_it_is_cut(s
         "SPEECH_ENGINE_BUSY",
     )
     stage.peers.fail = {"speak on": Broken("Too busy.")}
+    before = streams_broken()
     chunks = [chunk async for chunk in stage.raw_stream(stream_order())]
     assert chunks[-1] == POISON
+    # To its server the call ended well, and it must not look like that to who counts.
+    assert streams_broken() == before + 1
     assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
 
 

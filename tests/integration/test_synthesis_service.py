@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
@@ -201,6 +202,33 @@ async def test_an_engine_that_fails_midway_fails_the_memo(speech, engine, reason
     assert await refused(listen()) == reason
     assert messages
     assert not any(message.HasField("summary") for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("engine", "outcome"),
+    [
+        ("plain", "whole"),
+        ("breaks_midway", "SPEECH_ENGINE_UNAVAILABLE"),
+        ("crashes_midway", "INTERNAL"),
+        ("mute", "SPEECH_FAILED"),
+        ("hangs", "left"),
+    ],
+)
+async def test_each_memo_is_counted_by_its_engine_and_its_outcome(speech, engines, engine, outcome):
+    def counted() -> float:
+        labels = {"engine": engine, "outcome": outcome}
+        return REGISTRY.get_sample_value("synthesis_spoken_total", labels) or 0.0
+
+    before = counted()
+    reading = asyncio.ensure_future(spoken(speech, engine=engine))
+    if engine == "hangs":
+        await asyncio.wait_for(engines[engine].speaking.wait(), 5)
+        reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    async with asyncio.timeout(5):
+        while counted() == before:  # noqa: ASYNC110 - a metric sends no events
+            await asyncio.sleep(0.01)
+    assert counted() == before + 1
 
 
 @pytest.mark.parametrize("engine", ["mute", "blank"])

@@ -279,3 +279,16 @@ async def test_failures_of_the_provider_and_the_time_of_clones_are_counted(stage
         await stage.lease(user_id)
     after = counted(failed, **{"class": "ProviderBusy"}), counted(made)
     assert after == (before[0] + 1, before[1] + 2)
+
+
+async def test_each_request_to_the_provider_is_timed_by_what_came_of_it(stage: PoolStage) -> None:
+    def counted(outcome: str) -> float:
+        labels = {"provider": "elevenlabs", "call": "clone", "class": outcome}
+        return REGISTRY.get_sample_value("voice_provider_seconds_count", labels) or 0.0
+
+    before = counted("ProviderBusy"), counted("ok")
+    user_id = await stage.given(mp3=spoken())
+    await stage.simulator.ask_for("add", Fault.BUSY)
+    for _ in range(2):
+        await stage.lease(user_id)
+    assert (counted("ProviderBusy"), counted("ok")) == (before[0] + 1, before[1] + 1)
