@@ -4,17 +4,19 @@
 with Prometheus and Alertmanager; what they need must be there.
 --rolling: every service replaced under load. --object-store: blobs in a real one, which it installs.
 --second-server: the contract tests against another implementation of the document database.
+--fuzz: ten thousand damaged recordings instead; options of tests/fuzz/uploads.py follow.
 """
 
 import asyncio
 import os
+import subprocess
 import sys
 
 import pytest
 
 from dev import check, chromium, observing
 from dev.pinned import ToolNotInstalled
-from dev.project import ROOT
+from dev.project import ROOT, python
 from dev.second_server import run_tests
 
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
@@ -32,12 +34,15 @@ PARALLEL = ("-n", "2")
 
 def main(arguments: list[str]) -> int:
     os.chdir(ROOT)
-    if "--browser" in arguments:
-        return _in_a_browser([argument for argument in arguments if argument != "--browser"])
-    if "--second-server" in arguments:
-        return _second_server([argument for argument in arguments if argument != "--second-server"])
-    if "--observed" in arguments:
-        return _observed([argument for argument in arguments if argument != "--observed"])
+    own_ways = {
+        "--browser": _in_a_browser,
+        "--second-server": _second_server,
+        "--observed": _observed,
+        "--fuzz": _fuzz,
+    }
+    for option, way in own_ways.items():
+        if option in arguments:
+            return way([argument for argument in arguments if argument != option])
     for option, file in OPTIONAL.items():
         if option in arguments:
             return pytest.main(["-n", "0", file, *arguments])
@@ -46,6 +51,10 @@ def main(arguments: list[str]) -> int:
     if not fast and not given and check.main() != 0:
         return 1
     return pytest.main([*PARALLEL, *(FAST if fast else ()), *given])
+
+
+def _fuzz(arguments: list[str]) -> int:
+    return subprocess.run([*python("tests.fuzz.uploads"), *arguments], check=False).returncode
 
 
 def _in_a_browser(arguments: list[str]) -> int:

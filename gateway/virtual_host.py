@@ -23,6 +23,7 @@ PERFORMANCES = {
     "newvisions.perform.v1.PerformService/Perform",
     "newvisions.perform.v1.PerformService/StreamPerform",
 }
+_STAY_WITH_TLS = "max-age=31536000; includeSubDomains"
 EXPOSED = (
     "x-request-id, retry-after, ratelimit, ratelimit-policy, content-range, accept-ranges, "
     "content-disposition, performance-id, recording-id, voice-note-text, voice-note-text-whole, "
@@ -58,6 +59,8 @@ def virtual_host(
         "response_headers_to_add": [
             _header("cache-control", "no-store", how="ADD_IF_ABSENT"),
             _header("x-content-type-options", "nosniff"),
+            # Only who ends TLS here can promise it; elsewhere it is the load balancer's to say.
+            *([_header("strict-transport-security", _STAY_WITH_TLS)] if settings.listener_tls else []),
         ],
     }
     if settings.cors_origins:

@@ -33,6 +33,8 @@ class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rolling", action="store_true", help="also replace a cluster's services under load")
     parser.addoption("--object-store", action="store_true", help="also install and use an object store")
+    parser.addoption("--cases", type=int, default=3, help="questions to each operation of the API")
+    parser.addoption("--cases-seed", type=int, default=1, help="which ones")
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -66,7 +66,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
     plans = read_plans(settings.plans_file, factors, settings.monthly_limit)
     password_rules = PasswordRules(read_breached(settings.breached_passwords_file))
     url, name, size = settings.mongo_url, settings.database, settings.mongo_pool_size
-    cache = cache_client(settings.valkey_url, SECONDS, connections=16)
+    cache = cache_client(str(settings.valkey_url), SECONDS, connections=16)
     await bring_up_to_date(url, name, SCHEMA)
     async with open_database(url, name, size) as database, cache as valkey:
         times = KeyTimes(timedelta(seconds=settings.key_publish_seconds), settings.access_token_lives)

@@ -6,9 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from services.auth.domain.credits import CostFactors
+from services.kernel.settings import SettingUnusable
 
 
-class CostFactorsUnusable(Exception):
+class CostFactorsUnusable(SettingUnusable):
     """Stops the start: a wrong price is worse than none."""
 
 
@@ -23,7 +24,11 @@ def read_factors(path: Path) -> CostFactors:
         default, models = read["default"], dict(read["models"])
         sound = usable((default, *models.values()))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CostFactorsUnusable(f"the cost factors cannot be read: {path}") from error
+        raise CostFactorsUnusable(
+            f"setting AUTH_COST_FACTORS_FILE: the cost factors cannot be read: {path}"
+        ) from error
     if not sound:
-        raise CostFactorsUnusable(f"every cost factor must be a number above 0 and at most 100: {path}")
+        raise CostFactorsUnusable(
+            f"setting AUTH_COST_FACTORS_FILE: every factor must be above 0 and at most 100: {path}"
+        )
     return CostFactors(default, models)

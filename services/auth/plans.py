@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from services.auth.domain.credits import CostFactors
 from services.auth.domain.plans import Plan, Plans
 from services.auth.factors import usable
+from services.kernel.settings import SettingUnusable
 
 
-class PlansUnusable(Exception):
+class PlansUnusable(SettingUnusable):
     """Stops the start: a wrong limit is worse than none."""
 
 
@@ -36,10 +37,10 @@ def read_plans(path: Path, factors: CostFactors, monthly_limit: int | None) -> P
     try:
         read = _File.model_validate(json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal))
     except (OSError, ValueError, ValidationError) as error:
-        raise PlansUnusable(f"the plans cannot be read: {path}") from error
+        raise PlansUnusable(f"setting AUTH_PLANS_FILE: the plans cannot be read: {path}") from error
     plans = {name: _plan(name, plan, factors) for name, plan in read.plans.items()}
     if read.default not in plans:
-        raise PlansUnusable(f"the default plan is none of the plans: {path}")
+        raise PlansUnusable(f"setting AUTH_PLANS_FILE: the default plan is none of the plans: {path}")
     if monthly_limit is not None:
         plans[read.default] = replace(plans[read.default], monthly_limit=monthly_limit)
     return Plans(plans[read.default], plans)
@@ -48,5 +49,7 @@ def read_plans(path: Path, factors: CostFactors, monthly_limit: int | None) -> P
 def _plan(name: str, written: _Plan, factors: CostFactors) -> Plan:
     models = {model: Decimal(factor) for model, factor in written.cost_factors.items()}
     if not usable(models.values()):
-        raise PlansUnusable(f"every cost factor must be a number above 0 and at most 100: plan {name}")
+        raise PlansUnusable(
+            f"setting AUTH_PLANS_FILE: every factor must be above 0 and at most 100: plan {name}"
+        )
     return Plan(name, written.monthly_limit, CostFactors(factors.default, {**factors.models, **models}))

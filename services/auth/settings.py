@@ -3,8 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, RedisDsn, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.kernel.settings import Address, MongoUrl
 
 # As gateway/envoy.yaml.j2 has it.
 GATEWAY_KEEPS_KEYS_SECONDS = 60
@@ -15,16 +17,16 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AUTH_", frozen=True)
 
-    mongo_url: str
-    database: str = "auth"
+    mongo_url: MongoUrl
+    database: str = Field(default="auth", pattern=r"^[\w-]{1,63}$")
     mongo_pool_size: int = Field(default=32, ge=1, le=500)
     # Counts failed logins; without it every login is let through, and says so in the log.
-    valkey_url: str
+    valkey_url: RedisDsn
     # 32 random bytes as base64 or hex: seals the signing keys and derives refresh tokens.
     key_file: Path
 
-    token_issuer: str = "newvisions"  # noqa: S105 - a name, no secret
-    token_audience: str = "newvisions"  # noqa: S105 - a name, no secret
+    token_issuer: str = Field(default="newvisions", min_length=1)
+    token_audience: str = Field(default="newvisions", min_length=1)
     access_token_seconds: int = Field(default=900, ge=60, le=3600)
     session_days: int = Field(default=30, ge=1, le=365)
     refresh_grace_seconds: int = Field(default=30, ge=0, le=120)
@@ -57,9 +59,9 @@ class Settings(BaseSettings):
     key_publish_seconds: int = Field(default=300, le=86_400, validate_default=True)
 
     # Who else keeps something about users; empty when the service runs in this process.
-    voice_address: str = ""
-    perform_address: str = ""
-    content_address: str = ""
+    voice_address: Address = ""
+    perform_address: Address = ""
+    content_address: Address = ""
     # One call of these; with the time that a request may go on erasing, within the route's deadline.
     peer_seconds: float = Field(default=5, gt=0, le=8)
     # How soon to go on with an erasure that a service was not there for.

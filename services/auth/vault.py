@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from services.auth.domain.errors import RefreshTokenInvalid
 from services.auth.domain.sessions import RefreshToken
+from services.kernel.settings import SettingUnusable
 
 _NONCE_BYTES = 12
 
 
-class KeyFileUnusable(Exception):
+class KeyFileUnusable(SettingUnusable):
     """Stops the start: nothing can be signed or verified without the key."""
 
 
@@ -27,7 +28,7 @@ def read_key(path: Path) -> bytes:
     try:
         text = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise KeyFileUnusable(f"AUTH_KEY_FILE cannot be read: {path}") from error
+        raise KeyFileUnusable(f"setting AUTH_KEY_FILE: cannot be read: {path}") from error
     for decode in (bytes.fromhex, _base64):
         try:
             key = decode(text)
@@ -35,7 +36,7 @@ def read_key(path: Path) -> bytes:
             continue
         if len(key) == 32:
             return key
-    raise KeyFileUnusable(f"AUTH_KEY_FILE must hold 32 bytes as base64 or hex: {path}")
+    raise KeyFileUnusable(f"setting AUTH_KEY_FILE: must hold 32 bytes as base64 or hex: {path}")
 
 
 def _base64(text: str) -> bytes:
@@ -65,7 +66,9 @@ class Seal:
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label.encode())
         except InvalidTag as error:
-            raise KeyFileUnusable("AUTH_KEY_FILE is not the key that this database was made with") from error
+            raise KeyFileUnusable(
+                "setting AUTH_KEY_FILE: is not the key that this database was made with"
+            ) from error
 
 
 class SealedSubjects:

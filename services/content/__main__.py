@@ -8,6 +8,7 @@ from random import SystemRandom
 
 import httpx
 import structlog
+from redis.exceptions import RedisError
 
 from newvisions.content.v1.content_service_pb2_grpc import add_ContentServiceServicer_to_server
 from services.content.answers import ValkeyAnswers
@@ -28,7 +29,7 @@ from services.content.usecases import Memory, Writing
 from services.kernel.cache import cache_client
 from services.kernel.client import Channels
 from services.kernel.server import Handlers, ServerSettings, serve
-from services.kernel.settings import read
+from services.kernel.settings import SettingUnusable, at_fault, read
 
 log = structlog.get_logger()
 
@@ -53,11 +54,12 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             if (model := await _opened(name, settings, prompts, offline, stack)) is not None
         ]
         if not models:
-            raise SystemExit("CONTENT_MODELS names no text model that is switched on")
+            raise SettingUnusable("setting CONTENT_MODELS: names no text model that is switched on")
         valkey = await stack.enter_async_context(
             cache_client(str(settings.valkey_url), settings.valkey_seconds)
         )
-        await valkey.ping()
+        with at_fault("CONTENT_VALKEY_URL", "Valkey does not answer, or refuses us", RedisError, OSError):
+            await valkey.ping()
         memory = Memory(
             recent=ValkeyRecentNotes(valkey),
             thoughts=ValkeyThoughts(valkey, settings.cache_seconds),

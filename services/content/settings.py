@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, HttpUrl, RedisDsn, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from services.kernel.settings import SettingUnusable, read_key_file
+
 ModelName = Literal["gemini", "openai", "offline"]
 
 
@@ -59,12 +61,19 @@ class Settings(BaseSettings):
 
     @property
     def gemini_key(self) -> str:
-        return _key(self.gemini_api_key, self.gemini_api_key_file)
+        """Empty for none. Raises SettingUnusable."""
+        return _key("CONTENT_GEMINI_API_KEY", self.gemini_api_key, self.gemini_api_key_file)
 
     @property
     def openai_key(self) -> str:
-        return _key(self.openai_api_key, self.openai_api_key_file)
+        """Empty for none. Raises SettingUnusable."""
+        return _key("CONTENT_OPENAI_API_KEY", self.openai_api_key, self.openai_api_key_file)
 
 
-def _key(given: SecretStr, file: Path | None) -> str:
-    return file.read_text(encoding="utf-8").strip() if file else given.get_secret_value()
+def _key(setting: str, given: SecretStr, file: Path | None) -> str:
+    if file:
+        return read_key_file(f"{setting}_FILE", file)
+    key = given.get_secret_value().strip()
+    if not (key.isascii() and key.isprintable()):
+        raise SettingUnusable(f"setting {setting}: is no API key")
+    return key

@@ -14,6 +14,7 @@ from services.kernel.asking import NamedChannel, asking, named
 from services.kernel.caller import caller
 from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
+from services.kernel.settings import SettingUnusable
 from services.kernel.tracing import client_span, traceparent
 
 _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
@@ -87,7 +88,9 @@ class Channels:
         if service in self._local:
             return LocalChannel(self._handlers)
         if not address:
-            raise ValueError(f"the address of the {service} service is not set")
+            raise SettingUnusable(
+                f"setting ..._{service.upper()}_ADDRESS: is not set, and {service} is not served here"
+            )
         if address not in self._open:
             self._open[address] = self._opened(address)
         return self._open[address]

@@ -95,8 +95,8 @@ async def opened(url: str, database: str, schema: Schema) -> AsyncIterator[Datab
         async with database_client(url, connections=4, seconds=_LONGEST_SECONDS) as client:
             yield client[database]
     except (PyMongoError, RuntimeError, ServiceError) as error:
-        line = f"the database of {schema.service} does not do what was asked: {type(error).__name__}"
-        raise SchemaUnfit(line) from error
+        setting, cause = f"{schema.service.upper()}_MONGO_URL", type(error).__name__
+        raise SchemaUnfit(f"setting {setting}: the database does not do what was asked ({cause})") from error
 
 
 class Keeper:

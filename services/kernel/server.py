@@ -4,8 +4,14 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+)
 from typing import Literal
 
 import grpc
@@ -18,10 +24,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kernel import edge, logs
 from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
+from services.kernel.errors import ServiceError
 from services.kernel.pulse import watch_the_loop
 from services.kernel.readiness import Check, Dependencies
 from services.kernel.replay import Replays
-from services.kernel.settings import read
+from services.kernel.settings import Address, SettingsWrong, SettingUnusable, at_fault, read
 from services.kernel.tls import TlsSettings
 from services.kernel.tracing import tracing
 
@@ -35,9 +42,9 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SERVER_", frozen=True)
 
-    address: str = "[::]:50051"
+    address: Address = "[::]:50051"
     # Health in clear on a port of its own, for who asks without a certificate; empty for none.
-    health_address: str = ""
+    health_address: Address = ""
     # Prometheus metrics over plain HTTP; 0 for none.
     metrics_port: int = Field(default=0, ge=0, le=65535)
     # The address at which they are read.
@@ -110,34 +117,39 @@ OpenService = Callable[[Handlers, Channels], AbstractAsyncContextManager[None]]
 
 
 async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -> None:
-    """Run services in this process until SIGTERM or SIGINT; returns when all is closed."""
+    """Run services in this process until SIGTERM or SIGINT; returns when all is closed.
+
+    Raises SettingsWrong, a line for who started it, when a setting or a store lets nothing be served.
+    """
     logs.configure(settings.log_level)
     tls = read(TlsSettings)
     stop = asyncio.Event()
     for signalled in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signalled, stop.set)
-    tracing.open("-".join(sorted(services)) if len(services) < 5 else "newvisions")
+    with _refusing("server"):
+        tracing.open("-".join(sorted(services)) if len(services) < 5 else "newvisions")
     handlers = Handlers()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, tracing.close)
         channels = Channels(handlers, frozenset(services), tls.for_channels() if tls.on else None)
         stack.push_async_callback(channels.close)
-        for open_service in services.values():
-            await stack.enter_async_context(open_service(handlers, channels))
+        for name, open_service in services.items():
+            with _refusing(name):
+                await stack.enter_async_context(open_service(handlers, channels))
         server = grpc.aio.server(options=OPTIONS)
         handlers.attach_to(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-        port = (
-            server.add_secure_port(settings.address, tls.for_server())
-            if tls.on
-            else server.add_insecure_port(settings.address)
-        )
-        if settings.health_address:
-            await stack.enter_async_context(_health_in_clear(settings.health_address, checks))
-        if settings.metrics_port:
-            metrics, _ = start_http_server(settings.metrics_port, settings.metrics_host)
-            stack.callback(metrics.shutdown)
+        with _refusing("server"):
+            port = _listening(server, settings.address, tls)
+            if settings.health_address:
+                await stack.enter_async_context(_health_in_clear(settings.health_address, checks))
+            if settings.metrics_port:
+                with at_fault(
+                    "SERVER_METRICS_PORT", f"nobody can listen on {settings.metrics_port}", OSError
+                ):
+                    metrics, _ = start_http_server(settings.metrics_port, settings.metrics_host)
+                stack.callback(metrics.shutdown)
         await server.start()
         _keep_pauses_short()
         for name in ("", "liveness", "readiness", *services):
@@ -169,6 +181,25 @@ _NEW_OBJECTS = 7_000
 _SWITCH_SECONDS = 0.001
 
 
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Turns what keeps a process from starting into its end, with a line in place of a traceback."""
+    try:
+        yield
+    except SettingUnusable as error:
+        raise SettingsWrong(str(error)) from None
+    except ServiceError as error:
+        raise SettingsWrong(f"{name} does not start: {error.message}") from None
+
+
+def _listening(server: grpc.aio.Server, address: str, tls: TlsSettings) -> int:
+    """The port. Raises SettingUnusable."""
+    with at_fault("SERVER_ADDRESS", f"nobody can listen on {address}", RuntimeError):
+        if not tls.on:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, tls.for_server()))
+
+
 async def _ready_while(dependencies: Mapping[str, Check], checks: health.aio.HealthServicer) -> None:
     async def tell(ready: bool) -> None:
         await checks.set("readiness", SERVING if ready else NOT_SERVING)
@@ -180,7 +211,8 @@ async def _ready_while(dependencies: Mapping[str, Check], checks: health.aio.Hea
 async def _health_in_clear(address: str, checks: health.aio.HealthServicer) -> AsyncIterator[None]:
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    server.add_insecure_port(address)
+    with at_fault("SERVER_HEALTH_ADDRESS", f"nobody can listen on {address}", RuntimeError):
+        server.add_insecure_port(address)
     await server.start()
     try:
         yield

@@ -1,5 +1,6 @@
 """Who a process is to the others: a certificate of its own, and the authority that it believes."""
 
+import ssl
 from pathlib import Path
 
 import grpc
@@ -19,13 +20,35 @@ class TlsSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "TlsSettings":
-        given = [file for file in (self.certificate_file, self.key_file, self.authority_file) if file]
-        if given and len(given) < 3:
+        files = {
+            "TLS_CERTIFICATE_FILE": self.certificate_file,
+            "TLS_KEY_FILE": self.key_file,
+            "TLS_AUTHORITY_FILE": self.authority_file,
+        }
+        given = {name: file for name, file in files.items() if file}
+        if given and len(given) < len(files):
             raise ValueError("a certificate, its key and an authority are needed together")
-        for file in given:
+        for name, file in given.items():
             if not file.is_file():
-                raise ValueError(f"there is no file {file}")
+                raise ValueError(f"{name}: there is no file {file}")
+        if given:
+            self._try()
         return self
+
+    def _try(self) -> None:
+        """gRPC would only say that it cannot listen."""
+        trial = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            # An empty password in place of a question to whoever sits at the terminal.
+            trial.load_cert_chain(str(self.certificate_file), str(self.key_file), password="")
+        except (OSError, ValueError):
+            raise ValueError(
+                "TLS_CERTIFICATE_FILE and TLS_KEY_FILE hold no certificate and its key"
+            ) from None
+        try:
+            trial.load_verify_locations(str(self.authority_file))
+        except (OSError, ValueError):
+            raise ValueError("TLS_AUTHORITY_FILE holds no certificate") from None
 
     @property
     def on(self) -> bool:

@@ -18,6 +18,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from services.kernel.settings import SettingUnusable, at_fault
+
 ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _W3C: Final = TraceContextTextMapPropagator()
 _span: ContextVar[Span | None] = ContextVar("span", default=None)
@@ -31,12 +33,15 @@ class Tracing:
         self._provider: TracerProvider | None = None
 
     def open(self, services: str) -> None:
-        """Sampling, queue sizes and the rest are OpenTelemetry's own variables."""
-        if not os.environ.get(ENDPOINT):
+        """Sampling, queue sizes and the rest are OpenTelemetry's own variables. Raises SettingUnusable."""
+        if not (endpoint := os.environ.get(ENDPOINT)):
             return
+        if not endpoint.startswith(("http://", "https://")):
+            raise SettingUnusable(f"setting {ENDPOINT}: must be like http://collector:4317")
         resource = Resource.create({"service.namespace": "newvisions", "service.name": services})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        with at_fault("OTEL_EXPORTER_OTLP_*, OTEL_BSP_*", "one of them is no such value", ValueError):
+            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
         self.tracer = self._provider.get_tracer("newvisions")
 
     def close(self) -> None:

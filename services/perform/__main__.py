@@ -44,7 +44,7 @@ from services.perform.sweeper import Sweeper
 async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
     async with AsyncExitStack() as stack:
-        url, database = str(settings.mongo_url), settings.mongo_database
+        url, database = settings.mongo_url, settings.mongo_database
         await bring_up_to_date(url, database, SCHEMA)
         client = await stack.enter_async_context(_client(settings))
         performances = MongoPerformances(client, database, settings.mongo_connections)
@@ -86,7 +86,7 @@ def _now() -> datetime:
 
 
 def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
-    return database_client(str(settings.mongo_url), settings.mongo_connections, _DATABASE_SECONDS)
+    return database_client(settings.mongo_url, settings.mongo_connections, _DATABASE_SECONDS)
 
 
 def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Background) -> SpeechStreaming:

@@ -14,6 +14,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
+from services.kernel.settings import at_fault
 from services.perform.errors import RecordingNotFound, StorageUnavailable
 from services.perform.filing import Span, StoredAudio
 
@@ -30,9 +31,12 @@ class StoredBlobs:
     """
 
     def __init__(self, url: str) -> None:
+        """Raises SettingUnusable."""
         # An empty folder would still name the user whose audio it held.
         of_files = {"mkdir": True, "automatic_cleanup": True} if url.startswith("file:") else {}
-        self._store: Any = from_url(url, **of_files)
+        unusable = "there is no store that can be opened"
+        with at_fault("PERFORM_BLOB_URL", unusable, BaseError, OSError, ValueError):
+            self._store: Any = from_url(url, **of_files)
 
     async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
         with _reachable():

@@ -1,7 +1,9 @@
 """Perform's environment variables."""
 
-from pydantic import Field, MongoDsn
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.kernel.settings import Address, MongoUrl, StoreUrl
 
 
 class Settings(BaseSettings):
@@ -9,17 +11,17 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PERFORM_", frozen=True)
 
-    mongo_url: MongoDsn
-    mongo_database: str = "perform"
+    mongo_url: MongoUrl
+    mongo_database: str = Field(default="perform", pattern=r"^[\w-]{1,63}$")
     mongo_connections: int = Field(default=32, ge=1, le=500)
     # Where the audio is kept: file:///folder, s3://bucket/folder, gs://bucket/folder, az://...
-    blob_url: str = Field(min_length=1)
+    blob_url: StoreUrl
 
     # Empty when the service runs in this process.
-    auth_address: str = ""
-    voice_address: str = ""
-    content_address: str = ""
-    synthesis_address: str = ""
+    auth_address: Address = ""
+    voice_address: Address = ""
+    content_address: Address = ""
+    synthesis_address: Address = ""
 
     # One attempt each, and never beyond the caller's own deadline.
     auth_seconds: float = Field(default=3, gt=0, le=30)

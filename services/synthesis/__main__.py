@@ -10,7 +10,7 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import add_SynthesisServ
 from services.kernel.client import Channels
 from services.kernel.errors import ServiceError
 from services.kernel.server import Handlers, ServerSettings, serve
-from services.kernel.settings import read
+from services.kernel.settings import SettingUnusable, read
 from services.synthesis.ambience import Ambience
 from services.synthesis.engines.catalogue import NotLoaded, engine_named, imported
 from services.synthesis.ports import Engine, Watermark
@@ -26,14 +26,16 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def open_service(handlers: Handlers, _channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
+    # Before anything that takes time: a wrong name costs no warm-up.
+    made, watermark = _made(settings.engines), _watermark(settings.watermark)
     async with AsyncExitStack() as stack:
         studio = Studio(settings.memos_limit, settings.mixing_threads)
         stack.callback(studio.close)
         visitors = Studio(settings.previews_limit, threads=1)
         stack.callback(visitors.close)
-        desk = Desk(studio, await studio.run(Ambience.made), _watermark(settings.watermark))
+        desk = Desk(studio, await studio.run(Ambience.made), watermark)
         showroom = Showroom(visitors, await studio.run(Previews, desk.ambience), desk.ambience)
-        engines = await _open_engines(settings.engines, stack)
+        engines = await _started(made, stack)
         add_SynthesisServiceServicer_to_server(  # type: ignore[no-untyped-call]
             SynthesisServicer(engines, desk, showroom), handlers
         )
@@ -46,36 +48,37 @@ def _watermark(import_string: str) -> Watermark | None:
     try:
         watermark: Watermark = imported(import_string)()
     except (NotLoaded, TypeError, ValueError) as error:
-        raise SystemExit(f"SYNTHESIS_WATERMARK: {error}") from error
+        raise SettingUnusable(f"setting SYNTHESIS_WATERMARK: {error}") from error
+    if not hasattr(watermark, "name"):
+        raise SettingUnusable(f"setting SYNTHESIS_WATERMARK: {import_string!r} is no watermark")
     log.info("watermark_opened", watermark=watermark.name)
     return watermark
 
 
-async def _open_engines(wanted: str, stack: AsyncExitStack) -> Engines:
-    """All are made before the first is started: a wrong name costs no warm-up."""
+def _made(wanted: str) -> Engines:
     engines: dict[str, Engine] = {}
     for name in filter(None, map(str.strip, wanted.split(","))):
-        engine = _made(name)
+        try:
+            engine = engine_named(name)
+        except NotLoaded as error:
+            raise SettingUnusable(f"setting SYNTHESIS_ENGINES: {error}") from error
         if engine.name in engines:
-            raise SystemExit(f"SYNTHESIS_ENGINES: two engines are named {engine.name!r}")
+            raise SettingUnusable(f"setting SYNTHESIS_ENGINES: two engines are named {engine.name!r}")
         engines[engine.name] = engine
     if not engines:
-        raise SystemExit("SYNTHESIS_ENGINES: names no engine")
+        raise SettingUnusable("setting SYNTHESIS_ENGINES: names no engine")
+    return engines
+
+
+async def _started(engines: Engines, stack: AsyncExitStack) -> Engines:
     for engine in engines.values():
         stack.push_async_callback(engine.close)
         try:
             await engine.start()
         except ServiceError as error:
-            raise SystemExit(f"engine {engine.name!r} does not start: {error.message}") from error
+            raise SettingUnusable(f"engine {engine.name!r} does not start: {error.message}") from error
         log.info("engine_started", engine=engine.name)
     return engines
-
-
-def _made(name: str) -> Engine:
-    try:
-        return engine_named(name)
-    except NotLoaded as error:
-        raise SystemExit(f"SYNTHESIS_ENGINES: {error}") from error
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
+from services.kernel.settings import SettingUnusable, at_fault
 from services.voice.domain import BlobMissing, BlobSealed, SealedBlob, VoiceStoreUnavailable
 
 log = structlog.get_logger()
@@ -25,7 +26,7 @@ _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
 
 
-class KeyFileUnusable(Exception):
+class KeyFileUnusable(SettingUnusable):
     """The service must not start: what it would store could not be opened again."""
 
 
@@ -52,9 +53,13 @@ def read_keys(file: Path) -> Keys:
     try:
         keys = [base64.b64decode(line, validate=True) for line in file.read_text("ascii").split()]
     except (OSError, UnicodeError, binascii.Error) as error:
-        raise KeyFileUnusable(f"the key file {file} cannot be read: {type(error).__name__}") from error
+        raise KeyFileUnusable(
+            f"setting VOICE_KEY_FILE: {file} cannot be read ({type(error).__name__})"
+        ) from error
     if not keys or any(len(key) != _KEY_BYTES for key in keys):
-        raise KeyFileUnusable(f"the key file {file} must hold base64 keys of {_KEY_BYTES} bytes, one a line")
+        raise KeyFileUnusable(
+            f"setting VOICE_KEY_FILE: {file} must hold base64 keys of {_KEY_BYTES} bytes, one a line"
+        )
     return Keys(keys)
 
 
@@ -63,8 +68,9 @@ def _key_id(key: bytes) -> str:
 
 
 def open_store(url: str) -> Any:
-    """A folder is made when it is missing; a bucket is not."""
-    return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+    """A folder is made when it is missing; a bucket is not. Raises SettingUnusable."""
+    with at_fault("VOICE_BLOB_URL", "there is no store that can be opened", BaseError, OSError, ValueError):
+        return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
 
 
 class SealedBlobs:

@@ -16,8 +16,8 @@ from typing import Any, Final, NoReturn
 
 from services.kernel import logs
 from services.kernel.errors import ServiceError
-from services.kernel.settings import SettingsWrong, read
-from services.voice.blobs import KeyFileUnusable, SealedBlobs, open_store, read_keys
+from services.kernel.settings import SettingsWrong, SettingUnusable, read
+from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.clones import Clones, PoolStatus
 from services.voice.composition import Pooled, Stores, clock, clones_of, open_pooled, open_stores
 from services.voice.domain import VoicePoolDisabled
@@ -60,7 +60,7 @@ async def run(arguments: Sequence[str]) -> None:
             pooled = await stack.enter_async_context(open_pooled(settings, stores))
             stack.push_async_callback(stores.works.close, settings.stop_seconds)
             left = await options.command(Built(settings, stores, clones_of(stores, pooled), pooled), options)
-    except (KeyFileUnusable, ServiceError, SettingsWrong, ValueError) as failure:
+    except (ServiceError, SettingsWrong, SettingUnusable, ValueError) as failure:
         _refuse(str(failure))
     if left:
         raise SystemExit(LEFT)

@@ -47,7 +47,7 @@ class Pooled:
 
 @asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
-    url, connections = str(settings.mongo_url), settings.mongo_connections
+    url, connections = settings.mongo_url, settings.mongo_connections
     await bring_up_to_date(url, settings.mongo_database, SCHEMA)
     async with (
         database_client(url, connections, settings.mongo_seconds) as client,

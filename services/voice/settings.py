@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, HttpUrl, MongoDsn, RedisDsn, field_validator, model_validator
+from pydantic import Field, HttpUrl, RedisDsn, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.kernel.settings import Address, MongoUrl, StoreUrl
 
 
 class Settings(BaseSettings):
@@ -12,8 +14,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="VOICE_", frozen=True)
 
-    mongo_url: MongoDsn
-    mongo_database: str = Field(default="voice", min_length=1, max_length=63)
+    mongo_url: MongoUrl
+    mongo_database: str = Field(default="voice", pattern=r"^[\w-]{1,63}$")
     mongo_connections: int = Field(default=32, ge=1, le=1000)
     mongo_seconds: float = Field(default=5, gt=0, le=30)
 
@@ -22,12 +24,12 @@ class Settings(BaseSettings):
     valkey_seconds: float = Field(default=0.25, gt=0, le=5)
 
     # Where samples and profiles are kept: file:///folder, s3://bucket/prefix, gs://..., az://...
-    blob_url: str
+    blob_url: StoreUrl
     # A base64 key of 32 bytes on each line: the first one seals, all of them open.
     key_file: Path
 
     # Empty when synthesis is served by the same process.
-    synthesis_address: str = ""
+    synthesis_address: Address = ""
     # The shipped client gives up on an upload after 20 s, examining included.
     synthesis_seconds: float = Field(default=12, gt=0, le=60)
     # The engine that embedded clones are made for.

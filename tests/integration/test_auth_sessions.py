@@ -275,7 +275,7 @@ async def command_line(stage: Stage, *arguments: str) -> str:
     chosen = stage.settings
     environment = {
         "AUTH_MONGO_URL": chosen.mongo_url,
-        "AUTH_VALKEY_URL": chosen.valkey_url,
+        "AUTH_VALKEY_URL": str(chosen.valkey_url),
         "AUTH_DATABASE": chosen.database,
         "AUTH_KEY_FILE": str(chosen.key_file),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -16,6 +16,7 @@ from services.kernel.client import Channels, LocalChannel, PeerUnavailable, limi
 from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
+from services.kernel.settings import SettingUnusable
 from tests.integration.kernel_stage import SECOND, SECRET, Actor, enrol, heard, speak
 
 
@@ -272,5 +273,5 @@ async def test_a_peer_that_is_not_there_is_unavailable() -> None:
 
 
 def test_a_peer_without_an_address_stops_the_start() -> None:
-    with pytest.raises(ValueError, match="address of the voice service"):
+    with pytest.raises(SettingUnusable, match="VOICE_ADDRESS: is not set"):
         Channels({}, frozenset({"auth"})).to("voice", "")

@@ -270,7 +270,7 @@ async def test_a_service_that_finds_no_database_says_one_line_and_ends(tmp_path:
         "SERVER_ADDRESS": "127.0.0.1:0",
     }
     code, said = await told(await process("services.perform", **variables))
-    line = "the database of perform does not do what was asked: ServerSelectionTimeoutError"
+    line = "setting PERFORM_MONGO_URL: the database does not do what was asked (ServerSelectionTimeoutError)"
     assert (code, said.splitlines()) == (1, [line])
 
 

@@ -12,6 +12,7 @@ from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceStub
 from services.kernel.client import Channels
 from services.kernel.server import Handlers
+from services.kernel.settings import SettingUnusable
 from services.synthesis.__main__ import open_service
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import EngineUnavailable, Sound
@@ -322,7 +323,7 @@ async def test_the_service_opens_with_the_engines_it_is_told(monkeypatch):
 )
 async def test_an_unknown_engine_stops_the_start_with_one_line(monkeypatch, import_string):
     monkeypatch.setenv("SYNTHESIS_ENGINES", import_string)
-    with pytest.raises(SystemExit, match="SYNTHESIS_ENGINES: ") as stopped:
+    with pytest.raises(SettingUnusable, match="SYNTHESIS_ENGINES: ") as stopped:
         async with open_service(Handlers(), Channels({}, frozenset())):
             pass
     assert "\n" not in str(stopped.value)
@@ -344,7 +345,7 @@ async def test_a_watermark_is_in_every_memo_when_it_is_named_and_else_in_none(mo
 async def test_an_unknown_watermark_stops_the_start_with_one_line(monkeypatch):
     monkeypatch.setenv("SYNTHESIS_ENGINES", "services.synthesis.engines.tone:ToneEngine")
     monkeypatch.setenv("SYNTHESIS_WATERMARK", "services.synthesis.watermark:Missing")
-    with pytest.raises(SystemExit, match="SYNTHESIS_WATERMARK: ") as stopped:
+    with pytest.raises(SettingUnusable, match="SYNTHESIS_WATERMARK: ") as stopped:
         async with open_service(Handlers(), Channels({}, frozenset())):
             pass
     assert "\n" not in str(stopped.value)

@@ -1,4 +1,5 @@
 import base64
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from services.voice.refusals import (
     AudioBase64Invalid,
     SampleFileMissing,
     SampleMediaUnknown,
+    SampleRefused,
     SampleTooLarge,
 )
 from services.voice.uploads import from_body, from_json
@@ -127,3 +129,39 @@ def test_three_mebibytes_are_the_most_in_every_form() -> None:
     body, content_type = multipart(more)
     with pytest.raises(SampleTooLarge):
         from_body(content_type, body)
+
+
+@given(
+    text=st.one_of(st.text(max_size=200), st.text("data:;,base64AZ+/=_-\r\n \0é", max_size=200)),
+    mime=st.text(max_size=20),
+)
+def test_any_text_is_a_recording_or_refused(text: str, mime: str) -> None:
+    with suppress(SampleRefused):
+        assert len(from_json(text, mime, 0).recording) <= len(text)
+
+
+@given(
+    content_type=st.one_of(
+        st.text(max_size=80),
+        st.text("multipart/form-data; boundary=\"b'*%\r\n\0é", max_size=80).map(
+            lambda rest: f"multipart/form-data; boundary={rest}"
+        ),
+    ),
+    body=st.binary(max_size=300),
+)
+def test_any_body_of_any_type_is_a_recording_or_refused(content_type: str, body: bytes) -> None:
+    with suppress(SampleRefused):
+        assert len(from_body(content_type, body).recording) <= len(body)
+
+
+@given(data=st.data(), recording=st.binary(max_size=60))
+def test_a_damaged_form_gives_no_more_than_it_held(data: st.DataObject, recording: bytes) -> None:
+    body, content_type = multipart(recording)
+    place = data.draw(st.integers(0, len(body)))
+    cut = data.draw(st.integers(0, 12))
+    put = data.draw(
+        st.one_of(st.binary(max_size=12), st.sampled_from([b"\r\n", b"--", b'"', b":", b";", b"\0"]))
+    )
+    damaged = body[:place] + put + body[place + cut :]
+    with suppress(SampleRefused):
+        assert len(from_body(content_type, damaged).recording) <= len(damaged)

@@ -9,11 +9,10 @@ from services.auth.cli import api_keys, audit, codes, credit, keys, roles, token
 from services.auth.cli.commands import refuse
 from services.auth.composition import build
 from services.auth.settings import Settings
-from services.auth.vault import KeyFileUnusable
 from services.kernel import logs
 from services.kernel.errors import ServiceError
 from services.kernel.schema import SchemaUnfit
-from services.kernel.settings import SettingsWrong, read
+from services.kernel.settings import SettingsWrong, SettingUnusable, read
 
 GROUPS = (codes, tokens, users, roles, credit, api_keys, keys, audit)
 
@@ -29,7 +28,7 @@ async def run(arguments: Sequence[str]) -> None:
     try:
         async with build(read(Settings)) as built:
             await options.command(built, options)
-    except (ServiceError, KeyFileUnusable, SettingsWrong, SchemaUnfit) as failure:
+    except (ServiceError, SettingUnusable, SettingsWrong, SchemaUnfit) as failure:
         refuse(str(failure))
 
 

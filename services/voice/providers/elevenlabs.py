@@ -13,7 +13,7 @@ import stamina
 import structlog
 
 from services.kernel.errors import ServiceError
-from services.kernel.settings import read_secret
+from services.kernel.settings import read_key_file
 from services.voice.ports import (
     Allowance,
     ClonedVoice,
@@ -191,10 +191,11 @@ class ElevenLabsProvider:
 async def open_elevenlabs(
     base_url: str, key_file: Path, *, seconds: float = 5, clone_seconds: float = 12, installation: str = ""
 ) -> AsyncIterator[ElevenLabsProvider]:
-    """Raises ValueError when the file holds no key."""
+    """Raises SettingUnusable when the file holds no key."""
+    key = read_key_file("VOICE_ELEVENLABS_API_KEY_FILE", key_file)
     async with httpx.AsyncClient(
         base_url=base_url,
-        headers={"xi-api-key": read_secret(key_file)},
+        headers={"xi-api-key": key},
         http2=True,
         timeout=httpx.Timeout(max(seconds, clone_seconds), connect=_CONNECT_SECONDS),
         limits=httpx.Limits(

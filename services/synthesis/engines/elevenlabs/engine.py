@@ -10,7 +10,7 @@ import stamina
 import structlog
 
 from services.kernel.client import outgoing
-from services.kernel.settings import read, read_secret
+from services.kernel.settings import read, read_key_file
 from services.synthesis.domain import (
     Delivery,
     EngineOverloaded,
@@ -58,7 +58,7 @@ class ElevenLabsEngine:
         self._settings = settings or read(ElevenLabsSettings)
         self._where = gate or read(GateSettings)
         self._model = MODELS[self._settings.model]
-        self._key = read_secret(self._settings.api_key_file)
+        self._key = read_key_file("SYNTHESIS_ELEVENLABS_API_KEY_FILE", self._settings.api_key_file)
         self._http = httpx.AsyncClient(
             base_url=str(self._settings.base_url),
             headers={"xi-api-key": self._key},
