@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.kernel.errors import ServiceError
+from services.synthesis.ahead import Ahead, heard_ahead
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import (
     Background,
@@ -68,6 +69,8 @@ _STEP_SECONDS: Final = 1.0
 _WAITING_SHARE: Final = 0.5
 # With so much a player has a start, and whoever came earlier goes before.
 _START_SECONDS: Final = 1.0
+# A memo is rarely longer; of a long speech no more lies here in memory.
+_AHEAD_SECONDS: Final = 20.0
 
 Engines = Mapping[str, Engine]
 
@@ -114,7 +117,8 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     studio, times = desk.studio, _Times(characters=len(order.utterance.text))
     with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
         memo, steps = await studio.hurry(desk.memo, order, engine.sample_rate), _Steps(engine.sample_rate)
-        async with aclosing(_speech(engine, order, times)) as speech:
+        most = int(_AHEAD_SECONDS * 2 * engine.sample_rate)
+        async with heard_ahead(_speech(engine, order, times), most) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
                 for part in steps.ready(pcm):
                     if not memo.begun:
@@ -197,12 +201,9 @@ class _Steps:
         self._begun = monotonic()
         self._taken = 0
         self.held = b""
-
-    @property
-    def turn(self) -> float:
-        """In the order of arrival, so that memos end in it too; but whose listener has heard little goes
-        before those that came a little earlier and have a start."""
-        return self._begun + min(self._taken / self._bytes_per_second, _START_SECONDS)
+        # In the order of arrival, so that memos end in it too; but whose listener has heard next to nothing
+        # goes before those that came a little earlier and have a start.
+        self.turn = self._begun
 
     def ready(self, pcm: bytes) -> Iterator[bytes]:
         """All that is there by now, or nothing while it is too little; the first PCM never is."""
@@ -213,6 +214,7 @@ class _Steps:
         while self.held:
             until = most if self._taken else self._bytes(_FIRST_STEP_SECONDS)
             part, self.held = self.held[:until], self.held[until:]
+            self.turn = self._begun + min(self._taken / self._bytes_per_second, _START_SECONDS)
             self._taken += len(part)
             yield part
 
@@ -236,10 +238,10 @@ class _Times:
     first_chunk: float | None = None
     first_audio: float | None = None
 
-    async def next_chunk(self, speech: AsyncGenerator[bytes, None]) -> bytes | None:
+    async def next_chunk(self, speech: Ahead) -> bytes | None:
         """None when all was said; the time it took counts as the engine's."""
         waiting = perf_counter()
-        chunk = await anext(speech, None)
+        chunk = await speech.next_chunk()
         now = perf_counter()
         self.engine_seconds += now - waiting
         if chunk and self.first_chunk is None:
