@@ -10,12 +10,16 @@ from newvisions.voice.v1.voice_pool_service_pb2_grpc import VoicePoolServiceServ
 from services.voice.clones import USUAL_PAGE, Clones, OwnedClone, PoolStatus, PoolView, remove_clone
 from services.voice.domain import VoicePoolDisabled, VoiceStoreUnavailable
 from services.voice.keeping import Keeping
+from services.voice.ports import Places, ProviderBusy, ProviderRefusedUs, ProviderUnavailable
 from services.voice.reconciling import Reconciling
 from services.voice.slots import SlotState
 
 
 class LookedAfter(Protocol):
     """The places at a provider."""
+
+    @property
+    def provider(self) -> Places: ...
 
     @property
     def reconciling(self) -> Reconciling: ...
@@ -37,6 +41,22 @@ class VoicePoolServicer(VoicePoolServiceServicer):
         if self._pooled is None:
             return pb.GetVoicePoolStatusResponse()
         return _status(await self._pooled.view.status())
+
+    async def GetProviderStatus(
+        self, _: pb.GetProviderStatusRequest, __: Any
+    ) -> pb.GetProviderStatusResponse:
+        if self._pooled is None:
+            return pb.GetProviderStatusResponse()
+        try:
+            allowance = await self._pooled.provider.allowance()
+        except (ProviderBusy, ProviderUnavailable, ProviderRefusedUs) as error:
+            return pb.GetProviderStatusResponse(configured=True, reason=error.reason)
+        return pb.GetProviderStatusResponse(
+            configured=True,
+            available=True,
+            voice_limit=allowance.places,
+            voices_used=allowance.places_taken,
+        )
 
     async def EvictVoice(self, request: pb.EvictVoiceRequest, _: Any) -> pb.EvictVoiceResponse:
         self._enabled()

@@ -107,6 +107,20 @@ async def test_the_status_tells_what_the_pool_holds_and_what_is_left(stage: Pool
     assert age.total_seconds() < 60
 
 
+async def test_the_providers_status_is_told_whatever_it_is(stage: PoolStage, pool: Any) -> None:
+    await stage.given(held=True)
+    request = pb.GetProviderStatusRequest()
+    good = await pool.GetProviderStatus(request, **OPERATOR)
+    assert (good.configured, good.available, good.reason) == (True, True, "")
+    assert (good.voice_limit, good.voices_used) == (3, 1)
+    await stage.simulator.ask_for("subscription", *[Fault.FAILED_BEFORE] * 3)
+    away = await pool.GetProviderStatus(request, **OPERATOR)
+    assert (away.configured, away.available, away.reason) == (True, False, "VOICE_PROVIDER_UNAVAILABLE")
+    async with open_channel({**stage.environment, "VOICE_PROVIDER": ""}) as channel:
+        embedded = VoicePoolServiceStub(channel)  # type: ignore[no-untyped-call]
+        assert not (await embedded.GetProviderStatus(request, **OPERATOR)).configured
+
+
 async def test_a_plan_without_a_limit_on_adds_tells_none(stage: PoolStage, pool: Any) -> None:
     await stage.pools.update_one({"_id": "elevenlabs"}, {"$set": {"most_adds": None}})
     status = await pool.GetVoicePoolStatus(pb.GetVoicePoolStatusRequest(), **OPERATOR)

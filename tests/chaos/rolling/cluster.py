@@ -87,6 +87,7 @@ class Cluster:
         old = self._gateway
         self.url, self._gateway = await self._started_gateway()
         assert old is not None
+        await asyncio.sleep(_PRE_STOP_SECONDS)
         await old.stop()
         return old.ended.result()
 

