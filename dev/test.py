@@ -5,6 +5,7 @@ with Prometheus and Alertmanager; what they need must be there.
 --rolling: every service replaced under load. --object-store: blobs in a real one, which it installs.
 --second-server: the contract tests against another implementation of the document database.
 --fuzz: ten thousand damaged recordings instead; options of tests/fuzz/uploads.py follow.
+--images: builds the images, and tests them in containers.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import sys
 import pytest
 
 from dev import check, chromium, observing
+from dev.images import tier
 from dev.pinned import ToolNotInstalled
 from dev.project import ROOT, python
 from dev.second_server import run_tests
@@ -39,6 +41,7 @@ def main(arguments: list[str]) -> int:
         "--second-server": _second_server,
         "--observed": _observed,
         "--fuzz": _fuzz,
+        "--images": tier.main,
     }
     for option, way in own_ways.items():
         if option in arguments:

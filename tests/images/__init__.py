@@ -1,0 +1,1 @@
+"""Tests of the images themselves, in containers: `./newvisions test --images` builds and runs them."""
