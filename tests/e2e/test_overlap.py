@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 VALUE = "Seven of Hearts"
 # Shorter than what the content service allows for the rest of a note.
 PAUSE_SECONDS = 1.5
+STREAM_NOTE = "newvisions.content.v1.ContentService.StreamNote"
+AS_WRITTEN = "newvisions.synthesis.v1.SynthesisService.SynthesizeAsWritten"
 STEPS = ("compose", "await voice", "speak", "write", "store", "keep", "settle", "release")
 
 
@@ -38,11 +40,10 @@ class Theatre:
         accepted(await self.admin.post("/v1/admin/voice-pool/evict", json={"voice_id": meta["voiceCloneId"]}))
 
 
-@pytest.fixture(scope="module", params=["one", "many"])
-async def theatre(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, collector: Collector
-) -> AsyncIterator[Theatre]:
-    data, port = tmp_path_factory.mktemp(f"theatre-{request.param}"), free_port()
+@pytest.fixture(scope="module")
+async def theatre(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> AsyncIterator[Theatre]:
+    """In one process; over sockets, the tests of perform have the same in order of its calls."""
+    data, port = tmp_path_factory.mktemp("theatre"), free_port()
     key = data / "provider.key"
     key.write_text("a key of the account's owner")
     provider = Provider(f"http://127.0.0.1:{port}", key)
@@ -55,7 +56,6 @@ async def theatre(
     arguments = ("--latency", "0.2", "--pause-seconds", str(PAUSE_SECONDS), "--key", key.read_text())
     stack = Stack(
         data,
-        processes=request.param,
         engine="tone",
         limits=GENEROUS,
         environment=settings,
@@ -70,7 +70,7 @@ async def theatre(
         yield Theatre(stack, admin, iter(await stack.activation_codes(5)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def performer(theatre: Theatre) -> AsyncIterator[Performer]:
     """With a voice, and a first performance: by its text the perform service knows that the model streams."""
     async with Performer.signed_up(theatre.stack.url, next(theatre.codes)) as signed_up:
@@ -80,8 +80,12 @@ async def performer(theatre: Theatre) -> AsyncIterator[Performer]:
 
 
 def step(trace: list[Seen], name: str) -> tuple[int, int]:
+    return span_of(trace, f"perform {name}")
+
+
+def span_of(trace: list[Seen], name: str) -> tuple[int, int]:
     """When it began and ended."""
-    span = named(trace, f"perform {name}").span
+    span = named(trace, name).span
     return span.start_time_unix_nano, span.end_time_unix_nano
 
 
@@ -98,31 +102,19 @@ async def test_voice_and_words_are_made_at_once_and_the_rest_is_written_while_th
     answer = await performer.http.post("/v1/perform", json=order, headers=header)
     memo = accepted(answer)
     assert memo["voiceSource"] == "provider_voice_id"
-    trace = await collector.whole(trace_id, *(f"perform {name}" for name in STEPS))
+    trace = await collector.whole(trace_id, *(f"perform {name}" for name in STEPS), STREAM_NOTE, AS_WRITTEN)
     steps = {name: step(trace, name) for name in STEPS}
     reserve, lease = step(trace, "reserve"), step(trace, "lease")
     assert overlap(reserve, lease)
     assert overlap(steps["compose"], steps["await voice"])
     assert overlap(steps["write"], steps["speak"])
+    assert overlap(span_of(trace, STREAM_NOTE), span_of(trace, AS_WRITTEN))
     # The words come after credits and voice are sure, audio after the voice is there.
     assert max(reserve[1], lease[1]) <= steps["compose"][0]
     assert steps["await voice"][1] <= steps["speak"][0]
     # Storing and paying come behind the last byte.
     for name in ("store", "keep", "settle", "release"):
         assert steps["speak"][1] <= steps[name][0], name
-
-
-async def test_the_services_work_at_once_as_well(
-    theatre: Theatre, performer: Performer, collector: Collector
-) -> None:
-    content = "newvisions.content.v1.ContentService.StreamNote"
-    synthesis = "newvisions.synthesis.v1.SynthesisService.SynthesizeAsWritten"
-    trace_id, header = new_trace()
-    order = {"routine_type": "cards", "value": VALUE}
-    accepted(await performer.http.post("/v1/perform", json=order, headers=header))
-    trace = await collector.whole(trace_id, content, synthesis)
-    writing, speaking = named(trace, content).span, named(trace, synthesis).span
-    assert speaking.start_time_unix_nano < writing.end_time_unix_nano
 
 
 async def test_a_listener_hears_the_first_sentence_before_the_second_is_written(
