@@ -116,7 +116,9 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     engine = _installed(engines, order.engine)
     studio, times = desk.studio, _Times(characters=len(order.utterance.text))
     with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
-        memo, steps = await studio.hurry(desk.memo, order, engine.sample_rate), _Steps(engine.sample_rate)
+        memo = await studio.hurry(desk.memo, order, engine.sample_rate)
+        # What comes after this sentence is perhaps not even written: nothing waits for it.
+        steps = _Steps(engine.sample_rate, _WAITING_SHARE if order.further is None else 0.0)
         most = int(_AHEAD_SECONDS * 2 * engine.sample_rate)
         async with heard_ahead(_speech(engine, order, times), most) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
@@ -196,8 +198,9 @@ async def _once_written(
 class _Steps:
     """What a thread gets at once. Cuts may fall inside a sample; the leveller puts it together again."""
 
-    def __init__(self, sample_rate: int) -> None:
+    def __init__(self, sample_rate: int, waiting_share: float) -> None:
         self._bytes_per_second = 2 * sample_rate
+        self._waiting_share = waiting_share
         self._begun = monotonic()
         self._taken = 0
         self.held = b""
@@ -209,7 +212,7 @@ class _Steps:
         """All that is there by now, or nothing while it is too little; the first PCM never is."""
         self.held += pcm
         most = self._bytes(_STEP_SECONDS)
-        if len(self.held) < min(most, self._taken * _WAITING_SHARE):
+        if len(self.held) < min(most, self._taken * self._waiting_share):
             return
         while self.held:
             until = most if self._taken else self._bytes(_FIRST_STEP_SECONDS)
