@@ -15,8 +15,8 @@ S = TypeVar("S", bound=BaseSettings)
 SECRETS_DIR = "SERVER_SECRETS_DIR"
 
 
-# unix:/path, or a host and a port, for gRPC to find by itself or by DNS.
-_ADDRESS: Final = re.compile(r"unix:.+|(?:dns:///)?(?:\[[\da-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
+# unix:/path, or a host and a port, for gRPC to find by itself or by DNS, where a name server may be named.
+_ADDRESS: Final = re.compile(r"unix:.+|(?:dns://[\w.:\[\]-]*/)?(?:\[[\da-fA-F:.]+\]|[\w.-]+):(\d{1,5})")
 _MONGO: Final = TypeAdapter(MongoDsn)
 _STORE: Final = re.compile(r"(?:file:///|memory:///|(?:s3|gs|az|azure|https)://[^/\s]).*")
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.kernel.settings import SECRETS_DIR, SettingsWrong, read
+from services.kernel.settings import SECRETS_DIR, Address, SettingsWrong, read
 
 
 class Sound(BaseSettings):
@@ -59,3 +59,19 @@ def test_each_wrong_setting_has_a_line_that_names_it_and_not_its_value(
     assert "is not set" in said
     assert "less than or equal to 10" in said
     assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["auth:50051", "127.0.0.1:1", "[::1]:50051", "dns:///auth:50051", "dns://127.0.0.1:53/auth.pods:1", ""],
+)
+def test_an_address_is_what_grpc_finds(address: str) -> None:
+    assert TypeAdapter(Address).validate_python(address) == address
+
+
+@pytest.mark.parametrize(
+    "address", ["auth", "auth:70000", "http://auth:1", "dns://auth:1", "dns:///auth", "a b:1"]
+)
+def test_what_grpc_would_only_fail_to_find_later_is_refused_at_start(address: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Address).validate_python(address)
