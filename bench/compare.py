@@ -27,17 +27,20 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import httpx
+
 from bench.contenders import SIDES, Side, running
 from bench.process_tree import Needs
 from bench.report import line, percentiles
 from dev.performer import Performer, accepted
 
 _WARM_UP_SECONDS = 2.0
-# What a refused caller waits when nothing says how long.
+# What a caller waits who was refused or failed, before it asks again.
 _PAUSE_SECONDS = 1.0
+_BUSY = {429, 500, 502, 503, 504}
 _values = count(1)
 
-# The request's id, and what its caller waited; None when it was told to come back later.
+# The request's id, and what its caller waited; None when it got no memo.
 Ask = Callable[[Performer], Awaitable[tuple[str, float] | None]]
 
 
@@ -45,25 +48,35 @@ async def whole_memo(performer: Performer) -> tuple[str, float] | None:
     asked = perf_counter()
     answer = await performer.perform(f"number {next(_values)}", "numbers")
     waited = perf_counter() - asked
-    if answer.status_code == 503:
-        return None
-    if not answer.is_success:
-        accepted(answer)
-    return answer.headers["x-request-id"], waited
+    return (answer.headers["x-request-id"], waited) if _given(answer) else None
 
 
 async def first_audio(performer: Performer) -> tuple[str, float] | None:
     """The rest is heard as well."""
     asked, waited = perf_counter(), 0.0
     async with performer.stream(f"number {next(_values)}", "numbers") as answer:
-        if answer.status_code == 503:
-            return None
         if not answer.is_success:
             await answer.aread()
-            accepted(answer)
+        if not _given(answer):
+            return None
         async for _ in answer.aiter_raw():
             waited = waited or perf_counter() - asked
         return answer.headers["x-request-id"], waited
+
+
+def _given(answer: httpx.Response) -> bool:
+    """Whether there is a memo. A side that is busy or too slow says so; all else is a mistake of ours."""
+    if answer.status_code not in _BUSY:
+        accepted(answer)
+    return answer.is_success
+
+
+async def _answered(ask: Ask, performer: Performer) -> tuple[str, float] | None:
+    """None also when the connection was cut."""
+    try:
+        return await ask(performer)
+    except httpx.HTTPError:
+        return None
 
 
 @dataclass
@@ -102,12 +115,14 @@ async def measured(side: Side, callers: int, ask: Ask, seconds: float, figures: 
 
     async def turns(performer: Performer) -> None:
         while perf_counter() - began < seconds:
-            answered = await ask(performer)
-            if answered is None:
+            # Whoever was refused has waited since they first asked.
+            first_asked = asked = perf_counter()
+            while (answered := await _answered(ask, performer)) is None:
                 figures.refused += 1
                 await asyncio.sleep(_PAUSE_SECONDS)
-            else:
-                figures.waits[answered[0]] = answered[1]
+                asked = perf_counter()
+            request, waited = answered
+            figures.waits[request] = asked - first_asked + waited
 
     async with asyncio.TaskGroup() as group:
         for performer in side.performers[:callers]:
@@ -204,7 +219,9 @@ def _alternating(results: list[Result], number: int) -> Iterator[Result]:
 def _split(result: Result, side: Side) -> None:
     parts = side.parts()
     for request, waited in result.whole.waits.items():
-        taken = parts[request]
+        if (taken := parts.get(request)) is None:
+            # Answered from an earlier request that its caller gave up.
+            continue
         result.own.append(waited - taken.speaking)
         result.own_but_text.append(waited - taken.speaking - taken.composing)
 
