@@ -66,7 +66,7 @@ async def first_audio(performer: Performer) -> tuple[str, float] | None:
 
 def _given(answer: httpx.Response) -> bool:
     """Whether there is a memo. A side that is busy or too slow says so; all else is a mistake of ours."""
-    if answer.status_code not in _BUSY:
+    if not answer.is_success and answer.status_code not in _BUSY:
         accepted(answer)
     return answer.is_success
 
