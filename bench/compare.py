@@ -220,7 +220,7 @@ def _split(result: Result, side: Side) -> None:
     parts = side.parts()
     for request, waited in result.whole.waits.items():
         if (taken := parts.get(request)) is None:
-            # Answered from an earlier request that its caller gave up.
+            # It was answered from an earlier request, whose connection was cut.
             continue
         result.own.append(waited - taken.speaking)
         result.own_but_text.append(waited - taken.speaking - taken.composing)

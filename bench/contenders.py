@@ -9,9 +9,11 @@ import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
+from typing import Any
 
 from bench.baseline.running import spec as baseline_spec
 from bench.process_tree import Needs, needs_below
@@ -37,8 +39,12 @@ _UPLOADS_AT_ONCE = 2
 _UPLOAD_ATTEMPTS = 10
 _METHODS = {
     "newvisions.synthesis.v1.SynthesisService.Synthesize": "speaking",
+    "newvisions.synthesis.v1.SynthesisService.SynthesizeAsWritten": "speaking",
     "newvisions.content.v1.ContentService.ComposeNote": "composing",
+    "newvisions.content.v1.ContentService.StreamNote": "composing",
 }
+# When it began, and when it ended.
+Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,15 @@ class Side:
         """By request, as its own log has them."""
         if self.name == "baseline":
             return _parts_of_baseline(self.logs / "baseline.log")
-        found: dict[str, dict[str, float]] = {}
+        found: dict[str, dict[str, Span]] = {}
         for log in self.logs.glob("*.log"):
             for row in log.read_text().splitlines():
                 if not row.startswith("{") or not any(method in row for method in _METHODS):
                     continue
                 event = json.loads(row)
                 if part := _METHODS.get(event.get("method", "")):
-                    found.setdefault(event["request_id"], {})[part] = event["seconds"]
-        return {request: Parts(**parts) for request, parts in found.items()}
+                    found.setdefault(event["request_id"], {})[part] = _span(event)
+        return {request: _parts_in(spans) for request, spans in found.items() if "speaking" in spans}
 
 
 async def _give_a_sample(performer: Performer) -> None:
@@ -94,6 +100,18 @@ async def _give_a_sample(performer: Performer) -> None:
         if (await performer.upload(_SAMPLE.read_bytes())).status_code not in {503, 504}:
             return
     accepted(await performer.upload(_SAMPLE.read_bytes()))
+
+
+def _span(event: Mapping[str, Any]) -> Span:
+    ended = datetime.fromisoformat(event["timestamp"]).timestamp()
+    return ended - event["seconds"], ended
+
+
+def _parts_in(spans: Mapping[str, Span]) -> Parts:
+    """What is written while the first sentence is spoken counts as speaking."""
+    began, ended = spans["speaking"]
+    composed = spans.get("composing", (began, began))
+    return Parts(ended - began, max(0.0, min(composed[1], began) - composed[0]))
 
 
 def _parts_of_baseline(log: Path) -> dict[str, Parts]:
