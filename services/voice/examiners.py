@@ -41,6 +41,8 @@ WAITING_RECORDINGS = Gauge("voice_waiting_recordings", "Recordings that wait to 
 _START_SECONDS: Final = 30
 # A process whose parent died ends itself after this many limits.
 _ALARM_LIMITS: Final = 2
+# Of its time, that a recording may keep a processor busy. An honest one needs a twentieth of it.
+_PROCESSOR_SHARE: Final = 0.5
 # What reading an answer raises that is not one of ours.
 _GARBLED: Final = (LookupError, TypeError, ValueError)
 
@@ -50,12 +52,15 @@ class WorkerEnded(Exception):
 
 
 class WorkerStuck(Exception):
-    """The process took longer than it may."""
+    """The process took longer than it may, and not because it was busy with the recording."""
 
 
 class Examiners:
-    def __init__(self, workers: int, queue: int, seconds: int) -> None:
-        self._workers = [_Worker(seconds) for _ in range(workers)]
+    def __init__(
+        self, workers: int, queue: int, seconds: int, processor_seconds: float | None = None
+    ) -> None:
+        limit = seconds * _PROCESSOR_SHARE if processor_seconds is None else processor_seconds
+        self._workers = [_Worker(seconds, limit) for _ in range(workers)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._queue = queue
         self._waiting = 0
@@ -76,7 +81,8 @@ class Examiners:
                 with EXAMINATION_SECONDS.time():
                     return await worker.ask(EXAMINE, recording)
         except WorkerStuck as error:
-            raise SampleUnreadable("The recording takes too long to read; it may be damaged.") from error
+            # A damaged one that goes round in circles uses up its processor time before.
+            raise SampleQueueFull("This server is too busy to examine the recording right now.") from error
         except WorkerEnded as error:
             raise SampleUnreadable("The recording cannot be read; it may be damaged.") from error
 
@@ -108,8 +114,9 @@ class Examiners:
 
 
 class _Worker:
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int, processor_seconds: float) -> None:
         self._seconds = seconds
+        self._processor_seconds = processor_seconds
         self._process: Process | None = None
         self._ready = False
 
@@ -117,7 +124,8 @@ class _Worker:
         module = "services.voice.sample.worker"
         self._ready = False
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module, str(self._seconds * _ALARM_LIMITS)),
+            *(sys.executable, "-m", module),
+            *(str(self._seconds * _ALARM_LIMITS), str(self._processor_seconds)),
             stdin=PIPE,
             stdout=PIPE,
             env=_environment(),

@@ -22,8 +22,10 @@ WORKER = b"services.voice.sample.worker"
 
 
 @asynccontextmanager
-async def examining(workers: int = 1, queue: int = 4, seconds: int = 10) -> AsyncIterator[Examiners]:
-    examiners = Examiners(workers, queue, seconds)
+async def examining(
+    workers: int = 1, queue: int = 4, seconds: int = 10, processor_seconds: float | None = None
+) -> AsyncIterator[Examiners]:
+    examiners = Examiners(workers, queue, seconds, processor_seconds)
     await examiners.start()
     try:
         yield examiners
@@ -82,14 +84,14 @@ async def test_a_stored_sample_that_cannot_be_read_is_nothing_its_user_did_wrong
 
 
 @linux_only
-async def test_a_worker_that_hangs_is_replaced_and_the_recording_refused() -> None:
+async def test_a_worker_that_gets_no_time_is_replaced_and_says_nothing_about_the_recording() -> None:
     mine = workers_of(os.getpid())
     async with examining(seconds=1) as examiners:
         with pytest.raises(SampleSilent):
             await examiners.examine(samples.silence())
         (hanging,) = workers_of(os.getpid()) - mine
         os.kill(hanging, signal.SIGSTOP)
-        with pytest.raises(SampleUnreadable, match="too long"):
+        with pytest.raises(SampleQueueFull, match="busy"):
             await examiners.examine(samples.silence())
         with pytest.raises(SampleSilent):
             await examiners.examine(samples.silence())
@@ -100,6 +102,15 @@ async def test_a_worker_that_hangs_is_replaced_and_the_recording_refused() -> No
         with pytest.raises(SampleSilent):
             await examiners.examine(samples.silence())
         assert hanging not in workers_of(os.getpid())
+
+
+async def test_a_recording_that_keeps_the_processor_busy_too_long_is_refused() -> None:
+    async with examining(processor_seconds=0.05) as examiners:
+        with pytest.raises(SampleUnreadable):
+            await examiners.examine(samples.speech())
+        # Its successor is there.
+        with pytest.raises(SampleUnreadable):
+            await examiners.examine(samples.speech())
 
 
 @linux_only

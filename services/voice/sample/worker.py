@@ -1,9 +1,10 @@
-"""The process that recordings are examined in: `python -m services.voice.sample.worker LIMIT_SECONDS`.
+"""The process that recordings are examined in: `python -m services.voice.sample.worker SECONDS CPU_SECONDS`.
 
 Uploads come from strangers, so they are decoded away from everything else, by a process that can be
 killed. It reads frames from standard input and answers on standard output; its answers are plain
 lengths, JSON and audio, which the service can read without trusting them. It ends with its parent:
-idle, because its input ends, and busy, because of its alarm.
+idle, because its input ends, and busy, because of its alarm. One that takes more of the processor's time than
+any honest recording ends by itself; how long it takes on a busy machine says nothing about a recording.
 """
 
 import json
@@ -21,7 +22,7 @@ _NICENESS: Final = 5
 MOST_MEMORY_BYTES: Final = 1 << 30
 
 
-def main(limit_seconds: int) -> None:
+def main(limit_seconds: int, processor_seconds: float) -> None:
     requests, answers = sys.stdin.buffer, _private_stdout()
     # Ctrl-C reaches the whole terminal; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -33,7 +34,10 @@ def main(limit_seconds: int) -> None:
     while len(asked := requests.read(1 + LENGTH.size)) == 1 + LENGTH.size:
         signal.alarm(limit_seconds)
         audio = requests.read(LENGTH.unpack(asked[1:])[0])
-        _answer(answers, *_answered(examination, asked[:1], audio))
+        signal.setitimer(signal.ITIMER_PROF, processor_seconds)
+        answer = _answered(examination, asked[:1], audio)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        _answer(answers, *answer)
         signal.alarm(0)
 
 
@@ -69,4 +73,4 @@ def _private_stdout() -> BinaryIO:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), float(sys.argv[2]))
