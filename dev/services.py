@@ -75,6 +75,8 @@ class Plan:
         default_factory=lambda: {name: free_port() for name in ("gateway", "services", *SERVICES)}
     )
     provider: Provider | None = None
+    # The environment of one process alone, by its name; over everything else.
+    of_process: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     mongo_elsewhere: str = field(default_factory=lambda: os.environ.get(MONGO_ELSEWHERE, ""))
 
     def address(self, service: str) -> str:
@@ -126,6 +128,7 @@ class Plan:
                 "SERVER_METRICS_PORT": str(self.metrics[name]),
                 **PYTHONPATH,
                 **self.environment,
+                **self.of_process.get(name, {}),
             },
             ready=lambda: serves(address),
             needs=sorted(peers | stores | {spec.name for spec in self._stand_ins()}),

@@ -34,7 +34,7 @@ class Stack:
     "local" for the real voice or "tone" for tests. A `port` of 0 is a free one. With a `provider`,
     voices are cloned there, and the engine speaks for those who have no place. `environment` goes to
     the services, over the stack's own settings. `client` is a directory whose files the gateway serves.
-    With an `observation`, its programs run beside them.
+    With an `observation`, its programs run beside them. `of_process` is the environment of one process alone.
     """
 
     def __init__(  # noqa: PLR0913 - all but one by name, each with a default
@@ -49,12 +49,15 @@ class Stack:
         provider: Provider | None = None,
         client: Path | None = None,
         observation: Observation | None = None,
+        of_process: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.data = data_dir.resolve()
         self.logs = self.data / "logs"
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._plan = Plan(self.data, processes, engine, environment or {}, provider=provider)
+        self._plan = Plan(
+            self.data, processes, engine, environment or {}, provider=provider, of_process=of_process or {}
+        )
         self._limits = limits
         self._client = client
         self._observation = observation
@@ -120,6 +123,17 @@ class Stack:
     def pid(self, name: str) -> int:
         """Of a process of the stack, for who wants to see it hang or die."""
         return self._running[name].pid
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where databases and services listen, by name."""
+        return self._plan.ports
+
+    async def revive(self, name: str) -> None:
+        """Starts a process again that was killed. Raises ProcessNotReady."""
+        process = self._running[name]
+        await process.stop()
+        self._running[name] = await Process.start(process.spec, self.logs, ROOT, holding=(self._lock,))
 
     async def first_crash(self) -> str:
         """Returns when a process of the stack ends by itself, with what there is to say about it."""

@@ -5,6 +5,7 @@ with Prometheus and Alertmanager; what they need must be there.
 --rolling: every service replaced under load. --object-store: blobs in a real one, which it installs.
 --second-server: the contract tests against another implementation of the document database.
 --fuzz: ten thousand damaged recordings instead; options of tests/fuzz/uploads.py follow.
+--chaos: seeds of what goes wrong while voices are kept and performances made; --seeds N, --from N.
 --images: builds the images, and tests them in containers.
 """
 
@@ -18,7 +19,7 @@ import pytest
 from dev import check, chromium, observing
 from dev.images import tier
 from dev.pinned import ToolNotInstalled
-from dev.project import ROOT, python
+from dev.project import PYTHONPATH, ROOT, python
 from dev.second_server import run_tests
 
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
@@ -41,6 +42,7 @@ def main(arguments: list[str]) -> int:
         "--second-server": _second_server,
         "--observed": _observed,
         "--fuzz": _fuzz,
+        "--chaos": _chaos,
         "--images": tier.main,
     }
     for option, way in own_ways.items():
@@ -54,6 +56,17 @@ def main(arguments: list[str]) -> int:
     if not fast and not given and check.main() != 0:
         return 1
     return pytest.main([*PARALLEL, *(FAST if fast else ()), *given])
+
+
+def _chaos(arguments: list[str]) -> int:
+    """One after the other, and all of them whatever becomes of the first."""
+    ended = [
+        subprocess.run(
+            [*python(module), *arguments], env={**os.environ, **PYTHONPATH}, check=False
+        ).returncode
+        for module in ("tests.chaos.performances", "tests.chaos.voice_pool")
+    ]
+    return max(ended)
 
 
 def _fuzz(arguments: list[str]) -> int:

@@ -100,7 +100,7 @@ class Account:
         voice = Voice(voice_id, name, description, labels, self._clock(), marker, files)
         self.voices[voice_id] = voice
         self.most_voices = max(self.most_voices, len(self.cloned))
-        self._record("add", voice_id, labels=dict(labels), voices=len(self.cloned))
+        self._record("add", voice_id, labels=dict(labels), marker_hz=marker, voices=len(self.cloned))
         return voice
 
     def edit(self, voice_id: str, changes: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The whole simulator as one application: both vendors' routes, and ours to look at it and to reset it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from starlette.applications import Starlette
@@ -58,6 +59,11 @@ def _control(world: World) -> list[Route]:
         world.faults.settle_for(float((await _json(request))["share"]))
         return JSONResponse({"share": world.faults.share})
 
+    async def change(request: Request) -> Response:
+        """How it behaves from now on; what took effect so far stays, as it does not after a reset."""
+        world.change(await _json(request))
+        return JSONResponse({"options": asdict(world.options)})
+
     async def advance(request: Request) -> Response:
         world.advance(float((await _json(request))["seconds"]))
         return JSONResponse({"now": world.now()})
@@ -67,6 +73,7 @@ def _control(world: World) -> list[Route]:
         Route("/_sim/reset", _explained(reset), methods=["POST"]),
         Route("/_sim/faults", _explained(ask_for_faults), methods=["POST"]),
         Route("/_sim/share", _explained(share_faults), methods=["POST"]),
+        Route("/_sim/change", _explained(change), methods=["POST"]),
         Route("/_sim/clock", _explained(advance), methods=["POST"]),
     ]
 

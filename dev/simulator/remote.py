@@ -28,6 +28,10 @@ class Simulator:
         """From now on, so many of all requests meet a fault, and none because it was asked for."""
         await self._post("share", {"share": share})
 
+    async def change(self, **options: Any) -> None:
+        """Waits and faults from now on."""
+        await self._post("change", options)
+
     async def advance(self, seconds: float) -> None:
         await self._post("clock", {"seconds": seconds})
 

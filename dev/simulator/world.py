@@ -27,6 +27,11 @@ class World:
         self.requests: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
 
+    def change(self, options: dict[str, Any]) -> None:
+        """Waits and faults; the limits of the account are those of its first day. Raises OptionsRefused."""
+        self.options = self.options.changed(options)
+        self.faults.settle_for(self.options.fault_share)
+
     def now(self) -> float:
         return time.time() + self._ahead
 

@@ -1,0 +1,79 @@
+"""`python -m tests.chaos.performances --seeds 100 [--composition one many]`: one run after another."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+
+from tests.chaos.performances import site
+from tests.chaos.performances.plan import KINDS
+from tests.chaos.performances.run import Broken, play
+
+COMPOSITIONS = ("one", "many")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.performances", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
+    parser.add_argument("--from", type=int, default=0, dest="first", help="the first one (default: 0)")
+    parser.add_argument("--composition", nargs="+", choices=COMPOSITIONS, default=list(COMPOSITIONS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="of disturbance")
+    parser.add_argument("--out", type=Path, default=Path("out/chaos"), help="for what went wrong")
+    return asyncio.run(_all(parser.parse_args()))
+
+
+async def _all(options: argparse.Namespace) -> int:
+    """Both compositions at once, each on a site of its own."""
+    failed: list[str] = []
+    began = perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for composition in options.composition:
+            seeds = iter(range(options.first, options.first + options.seeds))
+            group.create_task(_one_after_another(composition, seeds, options, failed))
+    count = options.seeds * len(options.composition)
+    _say(f"{count} runs in {perf_counter() - began:.0f} s; failed: {sorted(failed) or 'none'}")
+    return 1 if failed else 0
+
+
+async def _one_after_another(
+    composition: str, seeds: Iterator[int], options: argparse.Namespace, failed: list[str]
+) -> None:
+    more = True
+    while more:
+        with tempfile.TemporaryDirectory(prefix="newvisions-chaos-", ignore_cleanup_errors=True) as folder:
+            async with site.opened(Path(folder), composition) as opened:
+                more = await _until_something_breaks(opened, seeds, options, failed)
+
+
+async def _until_something_breaks(
+    opened: site.Site, seeds: Iterator[int], options: argparse.Namespace, failed: list[str]
+) -> bool:
+    """Whether there may be more seeds, for another site: on this one the last has left its traces."""
+    for seed in seeds:
+        name = f"{opened.composition} {seed}"
+        try:
+            figures = await play(opened, seed, options.out, options.kinds)
+            _say(f"{name}: held, {figures}")
+        except Broken as broken:
+            failed.append(name)
+            _say(f"BROKEN {broken}")
+            return True
+        except Exception as error:
+            failed.append(name)
+            where = traceback.extract_tb(error.__traceback__)
+            _say(f"{name} could not be run: {error!r} at {where[-1]} {[each.lineno for each in where]}")
+            return True
+    return False
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
