@@ -56,7 +56,12 @@ class Stack:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._plan = Plan(
-            self.data, processes, engine, environment or {}, provider=provider, of_process=of_process or {}
+            self.data,
+            processes,
+            engine,
+            {} if environment is None else environment,
+            provider=provider,
+            of_process=of_process or {},
         )
         self._limits = limits
         self._client = client

@@ -8,6 +8,7 @@ from http.cookies import SimpleCookie
 import grpc
 
 from services.kernel.caller import caller
+from services.kernel.edge import send_headers
 
 NAME = "newvisions_session"
 
@@ -19,12 +20,12 @@ def came_with_one() -> bool:
 async def send(context: grpc.aio.ServicerContext, access_token: str, seconds: int) -> None:
     """The cookie ends together with the token that it holds."""
     cookie = f"{NAME}={access_token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{_secure()}"
-    await context.send_initial_metadata((("set-cookie", cookie),))
+    await send_headers(context, (("set-cookie", cookie),))
 
 
 async def clear(context: grpc.aio.ServicerContext) -> None:
     cookie = f"{NAME}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{_secure()}"
-    await context.send_initial_metadata((("set-cookie", cookie),))
+    await send_headers(context, (("set-cookie", cookie),))
 
 
 def _secure() -> str:

@@ -4,7 +4,7 @@ Handlers are wrapped here once, whether calls then come over a socket or from th
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from time import perf_counter
 from typing import Any, Final
@@ -15,6 +15,9 @@ import structlog
 from google.protobuf import descriptor, duration_pb2, message_factory
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+
+# Not public, and the only thing that tells a call that is over from a mistake of ours.
+from grpc._cython.cygrpc import ExecuteBatchError
 from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 
@@ -187,6 +190,14 @@ def _both_ways(
                 yield chunk
 
     return call
+
+
+async def send_headers(context: Any, headers: Sequence[tuple[str, str]]) -> None:
+    """Before the first chunk. Raises CancelledError when the caller is gone: then the transport refuses."""
+    try:
+        await context.send_initial_metadata(headers)
+    except ExecuteBatchError as error:
+        raise asyncio.CancelledError from error
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
 from services.kernel.caller import UserNotFound, caller
+from services.kernel.edge import send_headers
 from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Order, Override, Performance, Recording, check_date, check_value
@@ -53,7 +54,7 @@ class PerformServicer(PerformServiceServicer):
             async for part in parts:
                 if isinstance(part, Heading):
                     # Headers that go out earlier would make every later failure look like success.
-                    await context.send_initial_metadata(_headers(part))
+                    await send_headers(context, _headers(part))
                     continue
                 yield pb.StreamPerformResponse(body=httpbody_pb2.HttpBody(content_type=_MPEG, data=part))
 
@@ -94,7 +95,7 @@ class PerformServicer(PerformServiceServicer):
     ) -> pb.GetRecordingAudioResponse:
         asked = caller().headers.get("range", "")
         audio = await self._archive.audio(caller().user_id, request.recording_id, request.filename, asked)
-        await context.send_initial_metadata(_range_headers(audio))
+        await send_headers(context, _range_headers(audio))
         return pb.GetRecordingAudioResponse(
             body=httpbody_pb2.HttpBody(content_type=_MPEG, data=audio.content)
         )

@@ -13,6 +13,7 @@ from google.protobuf import struct_pb2
 from newvisions.perform.v1 import speech_service_pb2 as pb
 from newvisions.perform.v1.speech_service_pb2_grpc import SpeechServiceServicer
 from services.kernel.caller import caller
+from services.kernel.edge import send_headers
 from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Charge, Order, Override
@@ -47,7 +48,7 @@ class SpeechServicer(SpeechServiceServicer):
             async for part in parts:
                 if isinstance(part, Opening):
                     # Headers that go out earlier would make every later failure look like success.
-                    await context.send_initial_metadata((("voice-source", part.voice_source),))
+                    await send_headers(context, (("voice-source", part.voice_source),))
                 elif data := _event(part) if order.as_events else _audio(part):
                     yield pb.CreateSpeechResponse(body=httpbody_pb2.HttpBody(content_type=kind, data=data))
 

@@ -168,7 +168,7 @@ async def _with_a_voice(performer: Performer, number: int) -> Owner:
 
 def _settings(site: Site, provider: str) -> dict[str, str]:
     found = {
-        "AUTH_MONTHLY_LIMIT": "100000000",
+        "AUTH_MONTHLY_LIMIT": "10000000",
         "AUTH_ACCESS_TOKEN_SECONDS": "3600",
         # Whoever is left without a text model still has words.
         "CONTENT_MODELS": "gemini,offline",
@@ -176,6 +176,9 @@ def _settings(site: Site, provider: str) -> dict[str, str]:
         "CONTENT_GEMINI_BASE_URL": provider,
         "PERFORM_TAKEOVER_SECONDS": str(_TAKEOVER_SECONDS),
         "PERFORM_SWEEP_INTERVAL_SECONDS": "0.3",
+        # On a busy machine an answer may take a while; a pin that was not taken off stays until it expires.
+        "VOICE_VALKEY_SECONDS": "2",
+        "VOICE_LEASE_SECONDS": "25",
         "VOICE_ATTEMPT_SECONDS": str(_ATTEMPT_SECONDS),
         "VOICE_UNKNOWN_SECONDS": str(_UNKNOWN_SECONDS),
         "VOICE_ELEVENLABS_SECONDS": "2",
