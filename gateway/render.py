@@ -42,7 +42,8 @@ def render(settings: GatewaySettings) -> str:
         transcoder=_transcoder(routes, settings),
         local_replies=local_reply_config({file.content_type for file in files}),
         lua=_known_origins(settings) + (HERE / "edge.lua").read_text(),
-        api_keys_lua=(HERE / "api_keys.lua").read_text(),
+        exchange_lua=f"local COOKIE = {json.dumps(settings.cookie_name)}\n"
+        + (HERE / "exchange.lua").read_text(),
     )
 
 

@@ -80,6 +80,13 @@ REPLIES = (
     Reply(
         401,
         "UNAUTHENTICATED",
+        "The session has ended.",
+        "Log in again (POST /v1/auth/login).",
+        when=f"{OURS} && metadata.filter_metadata['newvisions']['refused'] == 'session'",
+    ),
+    Reply(
+        401,
+        "UNAUTHENTICATED",
         "The API key is not valid.",
         "Check the key, or make a new one (POST /v1/api-keys).",
         when=OURS,
@@ -141,8 +148,8 @@ REPLIES = (
     Reply(
         503,
         "AUTH_UNAVAILABLE",
-        "The API key cannot be checked right now.",
-        "Try again in a few seconds; the key need not be changed.",
+        "Sign-in cannot be checked right now.",
+        "Try again in a few seconds; neither key nor session need be renewed.",
         when=OURS,
         retry_after_seconds=2,
     ),

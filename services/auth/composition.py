@@ -76,7 +76,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
         passwords = Argon2Passwords(cost, settings.password_threads, settings.password_queue)
         with closing(passwords):
             access = JwtAccessTokens(keys, settings.token_issuer, settings.token_audience, uuid4)
-            makers = TokenMakers(access, HmacRefreshTokens(key), _lifetimes(settings))
+            makers = TokenMakers(access, HmacRefreshTokens(key), _lifetimes(settings), _new_secret)
             rules = CreditRules(plans, timedelta(seconds=settings.reservation_seconds))
             registrations = Registrations(database.users, database.codes, passwords, password_rules, uuid4)
             slowdown = _slowdown(settings, valkey)

@@ -3,7 +3,7 @@
 The headers of an answer go out before its body, so a cookie is sent only when nothing can fail any more.
 """
 
-from http.cookies import SimpleCookie
+from datetime import timedelta
 
 import grpc
 
@@ -13,13 +13,10 @@ from services.kernel.edge import send_headers
 NAME = "newvisions_session"
 
 
-def came_with_one() -> bool:
-    return NAME in SimpleCookie(caller().headers.get("cookie", ""))
-
-
-async def send(context: grpc.aio.ServicerContext, access_token: str, seconds: int) -> None:
-    """The cookie ends together with the token that it holds."""
-    cookie = f"{NAME}={access_token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{_secure()}"
+async def send(context: grpc.aio.ServicerContext, text: str, lasts: timedelta) -> None:
+    """The cookie ends together with the session that it stands for."""
+    seconds = int(lasts.total_seconds())
+    cookie = f"{NAME}={text}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{_secure()}"
     await send_headers(context, (("set-cookie", cookie),))
 
 

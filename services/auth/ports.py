@@ -98,6 +98,8 @@ class Sessions(Protocol):
     async def rotate(self, session_id: str, old: str, new: str, now: datetime) -> bool:
         """Replace the token if `old` is still the current one."""
 
+    async def note_use(self, session_id: str, now: datetime) -> None: ...
+
     async def revoke(self, session_id: str, why: str, now: datetime) -> bool:
         """False when it had ended already."""
 

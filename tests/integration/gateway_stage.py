@@ -83,7 +83,43 @@ def bearer(subject: str = "ada", **claims: Any) -> dict[str, str]:
     return {"authorization": f"Bearer {token(subject, **claims)}"}
 
 
+class ExchangeRefused(ServiceError):
+    kind, reason = Kind.UNAUTHENTICATED, "REFUSED_BY_AUTH"
+    action = "Check what you show."
+
+
+class Exchange:
+    """Knows the keys or cookies that a test gave it, and how often the gateway asked about each."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Callable[[], str]] = {}
+        self.seconds = 300
+        self.out_of_order = False
+        self.calls: Counter[str] = Counter()
+        self.metadata: dict[str, Any] = {}
+        self.seconds_left: float | None = None
+
+    def trade(self, shown: str, context: Any) -> str:
+        self.calls[shown] += 1
+        self.metadata = dict(context.invocation_metadata())
+        self.seconds_left = context.time_remaining()
+        if self.out_of_order:
+            raise EngineBusy("Not now.")
+        if shown not in self.known:
+            raise ExchangeRefused("It is not valid.")
+        return self.known[shown]()
+
+
 class Auth(AuthServiceServicer):
+    def __init__(self, sessions: Exchange) -> None:
+        self._sessions = sessions
+
+    async def ExchangeSessionCookie(
+        self, request: auth_pb.ExchangeSessionCookieRequest, context: Any
+    ) -> auth_pb.ExchangeSessionCookieResponse:
+        made = self._sessions.trade(request.cookie, context)
+        return auth_pb.ExchangeSessionCookieResponse(access_token=made, expires_in=self._sessions.seconds)
+
     async def GetJwks(self, request: auth_pb.GetJwksRequest, context: Any) -> auth_pb.GetJwksResponse:
         x = urlsafe_b64encode(KEY.public_key().public_bytes_raw()).decode().rstrip("=")
         key = auth_pb.Jwk(kty="OKP", crv="Ed25519", x=x, kid=KEY_ID, alg="EdDSA", use="sig")
@@ -94,33 +130,12 @@ class Auth(AuthServiceServicer):
         return auth_pb.LoginResponse(username=request.username)
 
 
-class KeyRefused(ServiceError):
-    kind, reason = Kind.UNAUTHENTICATED, "API_KEY_INVALID"
-    action = "Check the key."
-
-
-class ApiKeys(ApiKeyServiceServicer):
-    """Knows the keys that a test gave it, and how often the gateway asked about each."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, Callable[[], str]] = {}
-        self.seconds = 300
-        self.out_of_order = False
-        self.calls: Counter[str] = Counter()
-        self.metadata: dict[str, Any] = {}
-        self.seconds_left: float | None = None
-
+class ApiKeys(Exchange, ApiKeyServiceServicer):
     async def ExchangeApiKey(
         self, request: key_pb.ExchangeApiKeyRequest, context: Any
     ) -> key_pb.ExchangeApiKeyResponse:
-        self.calls[request.key] += 1
-        self.metadata = dict(context.invocation_metadata())
-        self.seconds_left = context.time_remaining()
-        if self.out_of_order:
-            raise EngineBusy("Not now.")
-        if request.key not in self.known:
-            raise KeyRefused("The API key is not valid.")
-        return key_pb.ExchangeApiKeyResponse(access_token=self.known[request.key](), expires_in=self.seconds)
+        made = self.trade(request.key, context)
+        return key_pb.ExchangeApiKeyResponse(access_token=made, expires_in=self.seconds)
 
 
 class Perform(PerformServiceServicer):
@@ -231,11 +246,12 @@ class Stage:
         self.port = port
         self.perform = Perform()
         self.api_keys = ApiKeys()
+        self.sessions = Exchange()
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator["Stage"]:
         handlers = Handlers()
-        add_AuthServiceServicer_to_server(Auth(), handlers)  # type: ignore[no-untyped-call]
+        add_AuthServiceServicer_to_server(Auth(self.sessions), handlers)  # type: ignore[no-untyped-call]
         add_ApiKeyServiceServicer_to_server(self.api_keys, handlers)  # type: ignore[no-untyped-call]
         add_PerformServiceServicer_to_server(self.perform, handlers)  # type: ignore[no-untyped-call]
         add_SynthesisServiceServicer_to_server(Synthesis(), handlers)  # type: ignore[no-untyped-call]

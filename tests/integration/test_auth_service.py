@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import AsyncIterator
@@ -252,8 +253,9 @@ async def test_login_sets_the_session_cookie_and_logout_clears_it(
     over = (("x-forwarded-proto", scheme),)
     call = auth.Login(pb.LoginRequest(username=user.username, password=PASSWORD), metadata=over)
     cookie, *attributes = str(dict(await call.initial_metadata())["set-cookie"]).split("; ")
-    assert cookie == f"newvisions_session={(await call).access_token}"
-    expected = {"Path=/", "Max-Age=900", "HttpOnly", "SameSite=Lax"} | ({"Secure"} if secure else set())
+    assert re.fullmatch(r"newvisions_session=nvs_[0-9a-f]{32}[\w-]{43}", cookie)
+    await call
+    expected = {"Path=/", "Max-Age=2592000", "HttpOnly", "SameSite=Lax"} | ({"Secure"} if secure else set())
     assert set(attributes) == expected
 
     logout = auth.Logout(pb.LogoutRequest(), **as_user(user, *over))

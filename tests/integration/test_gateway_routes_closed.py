@@ -44,6 +44,7 @@ async def test_a_stranger_an_expired_token_and_a_forged_one_are_refused(
         {"authorization": f"Bearer {expired}"},
         {"authorization": f"Bearer {forged}"},
         {"cookie": f"newvisions_session={expired}"},
+        {"cookie": f"newvisions_session=nvs_{'0' * 75}"},
         bearer(aud="somebody-else"),
         bearer(iss="somebody-else"),
     ):

@@ -86,6 +86,11 @@ class RefreshTokenInvalid(ServiceError):
     action = "Log in again."
 
 
+class SessionEnded(ServiceError):
+    kind, reason = Kind.UNAUTHENTICATED, "SESSION_ENDED"
+    action = "Log in again."
+
+
 class DateNotReal(ServiceError):
     kind, reason = Kind.INVALID, "INVALID_REQUEST"
     action = "Send a date of the calendar as YYYY-MM-DD."

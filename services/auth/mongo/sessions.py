@@ -30,6 +30,8 @@ class MongoSessions:
                 "rotated_at": session.rotated_at,
                 "revoked_at": session.revoked_at,
                 "client": session.client,
+                "cookie": session.cookie,
+                "seen_at": session.seen_at,
             }
         )
 
@@ -47,6 +49,9 @@ class MongoSessions:
             {"_id": session_id, "current": old, "revoked_at": None},
             {"$set": {"current": new, "previous": old, "rotated_at": now}},
         )
+
+    async def note_use(self, session_id: str, now: datetime) -> None:
+        await self._sessions.update({"_id": session_id}, {"$set": {"seen_at": now}})
 
     async def revoke(self, session_id: str, why: str, now: datetime) -> bool:
         return await self._sessions.update(
@@ -69,4 +74,6 @@ def _session(found: Document) -> Session:
         rotated_at=found["rotated_at"],
         revoked_at=found["revoked_at"],
         client=found.get("client", ""),
+        cookie=found.get("cookie", ""),
+        seen_at=found.get("seen_at"),
     )

@@ -59,10 +59,9 @@ class AuthServicer(AuthServiceServicer):
         return pb.RegisterResponse(user_id=user.user_id, username=user.username, email=user.email)
 
     async def Login(self, request: pb.LoginRequest, context: Context) -> pb.LoginResponse:
-        user, tokens = await self._ask.logins.login(
-            request.username, request.password, client(), self._clock()
-        )
-        await cookies.send(context, tokens.access, tokens.expires_in)
+        entered = await self._ask.logins.login(request.username, request.password, client(), self._clock())
+        user, tokens = entered.user, entered.tokens
+        await cookies.send(context, entered.cookie.text, entered.lasts)
         return pb.LoginResponse(
             user_id=user.user_id,
             username=user.username,
@@ -74,11 +73,15 @@ class AuthServicer(AuthServiceServicer):
 
     async def Refresh(self, request: pb.RefreshRequest, context: Context) -> pb.RefreshResponse:
         tokens = await self._ask.logins.refresh(request.refresh_token, self._clock())
-        if cookies.came_with_one():
-            await cookies.send(context, tokens.access, tokens.expires_in)
         return pb.RefreshResponse(
             access_token=tokens.access, refresh_token=tokens.refresh, expires_in=tokens.expires_in
         )
+
+    async def ExchangeSessionCookie(
+        self, request: pb.ExchangeSessionCookieRequest, context: Context
+    ) -> pb.ExchangeSessionCookieResponse:
+        token, lives = await self._ask.logins.admit(request.cookie, self._clock())
+        return pb.ExchangeSessionCookieResponse(access_token=token, expires_in=int(lives.total_seconds()))
 
     async def Logout(self, request: pb.LogoutRequest, context: Context) -> pb.LogoutResponse:
         await self._ask.logins.logout(caller().session_id, self._clock())

@@ -9,15 +9,25 @@ import structlog
 from prometheus_client import Counter
 
 from services.auth.domain.accounts import User
-from services.auth.domain.errors import RefreshTokenInvalid
-from services.auth.domain.sessions import Client, Presented, RefreshToken, Session, judge
+from services.auth.domain.errors import RefreshTokenInvalid, SessionEnded
+from services.auth.domain.sessions import (
+    Client,
+    Presented,
+    RefreshToken,
+    Session,
+    SessionCookie,
+    judge,
+    read_cookie,
+)
 from services.auth.ports import AccessTokens, RefreshTokens, Sessions, Users
 from services.auth.usecases.credentials import Credentials
+from services.kernel.caller import UserNotFound
 
 log = structlog.get_logger()
 
 LOGINS = Counter("auth_logins_total", "Logins that opened a session.")
 REFRESHES = Counter("auth_refreshes_total", "Refresh tokens presented, by outcome.", ["outcome"])
+COOKIES = Counter("auth_session_exchanges_total", "Session cookies presented, by outcome.", ["outcome"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,15 @@ class Tokens:
     access: str
     refresh: str
     expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    user: User
+    tokens: Tokens
+    cookie: SessionCookie
+    # How long the cookie is good for.
+    lasts: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +55,12 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class TokenMakers:
+    """`new_secret` gives 256 random bits as text; outside of tests it is `secrets.token_urlsafe`."""
+
     access: AccessTokens
     refresh: RefreshTokens
     lives: Lifetimes
+    new_secret: Callable[[], str]
 
 
 class Logins:
@@ -56,22 +78,27 @@ class Logins:
         self._makers = makers
         self._new_id = new_id
 
-    async def login(self, name: str, password: str, client: Client, now: datetime) -> tuple[User, Tokens]:
+    async def login(self, name: str, password: str, client: Client, now: datetime) -> SignedIn:
         """Raises CredentialsInvalid, SignInSlowed."""
         user = await self._credentials.owner(name, password, client.address, now)
-        session, token = await self.open_session(user, now, self._makers.lives.session, client.agent)
+        lasts, secret = self._makers.lives.session, self._makers.new_secret()
+        session, token = await self.open_session(user, now, lasts, client.agent, secret)
         if user.seen_is_news(now):
             await self._users.note_seen(user.user_id, now)
         LOGINS.inc()
         log.info("user_logged_in", login_user_id=user.user_id, session_id=session.session_id)
-        return user, self._tokens(user, session, token, now)
+        cookie = SessionCookie(session.session_id, secret)
+        return SignedIn(user, self._tokens(user, session, token, now), cookie, lasts)
 
     async def open_session(
-        self, user: User, now: datetime, lives: timedelta, client: str = ""
+        self, user: User, now: datetime, lives: timedelta, client: str = "", cookie_secret: str = ""
     ) -> tuple[Session, RefreshToken]:
+        """Without a secret the session has no cookie."""
         session_id = str(self._new_id())
         token = self._makers.refresh.first(session_id)
-        session = Session(session_id, user.user_id, now, now + lives, token.digest, client=client)
+        cookie = SessionCookie(session_id, cookie_secret).digest if cookie_secret else ""
+        ends = now + lives
+        session = Session(session_id, user.user_id, now, ends, token.digest, client=client, cookie=cookie)
         await self._sessions.add(session)
         return session, token
 
@@ -83,13 +110,38 @@ class Logins:
         token = self._makers.refresh.read(text)
         successor = self._makers.refresh.successor(token)
         session = await self._advanced(token, successor, now)
-        user = await self._users.get(session.user_id)
-        if user.disabled or not session.outlives(user.signed_out_at):
-            await self._sessions.revoke(session.session_id, "user_signed_out", now)
+        user = await self._signed_in(session, now)
+        if user is None:
             REFRESHES.labels("refused").inc()
             raise RefreshTokenInvalid("The session has ended.")
         REFRESHES.labels("succeeded").inc()
         return self._tokens(user, session, successor, now)
+
+    async def admit(self, cookie: str, now: datetime) -> tuple[str, timedelta]:
+        """A token for who shows a live session's cookie, and how long it lives. Raises SessionEnded."""
+        shown = read_cookie(cookie)
+        session = await self._sessions.get(shown.session_id) if shown else None
+        user = None
+        if shown and session and session.opened_by(shown) and session.live(now):
+            user = await self._signed_in(session, now)
+        if session is None or user is None:
+            COOKIES.labels("refused").inc()
+            raise SessionEnded("The session has ended.")
+        if session.use_is_news(now):
+            await self._sessions.note_use(session.session_id, now)
+        COOKIES.labels("succeeded").inc()
+        return self._access(user, session, now)
+
+    async def _signed_in(self, session: Session, now: datetime) -> User | None:
+        """Whose live session it is; None when they may not go on, and then it ends."""
+        try:
+            user = await self._users.get(session.user_id)
+        except UserNotFound:
+            return None
+        if not user.disabled and session.outlives(user.signed_out_at):
+            return user
+        await self._sessions.revoke(session.session_id, "user_signed_out", now)
+        return None
 
     async def _advanced(self, token: RefreshToken, successor: RefreshToken, now: datetime) -> Session:
         # A second look when another request with the same token was faster.
@@ -114,10 +166,13 @@ class Logins:
         raise RefreshTokenInvalid("The session has ended.")
 
     def _tokens(self, user: User, session: Session, refresh: RefreshToken, now: datetime) -> Tokens:
-        # No access token outlives its session.
-        lives = min(self._makers.lives.access, session.expires_at - now)
-        access = self._makers.access.mint(user, session.session_id, now, lives)
+        access, lives = self._access(user, session, now)
         return Tokens(access, refresh.text, int(lives.total_seconds()))
+
+    def _access(self, user: User, session: Session, now: datetime) -> tuple[str, timedelta]:
+        """No access token outlives its session."""
+        lives = min(self._makers.lives.access, session.expires_at - now)
+        return self._makers.access.mint(user, session.session_id, now, lives), lives
 
     async def logout(self, session_id: str, now: datetime) -> None:
         if await self._sessions.revoke(session_id, "logout", now):
