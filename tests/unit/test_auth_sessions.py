@@ -95,7 +95,8 @@ def test_one_key_signs_and_no_key_ends_before_its_tokens(terms: list[KeyTerm], s
 def test_a_key_that_would_sign_before_it_is_known_stops_the_start(
     publish: int, sweep: int, fine: bool
 ) -> None:
-    given: dict[str, Any] = {"mongo_url": "m", "valkey_url": "v", "key_file": "k", "sweep_seconds": sweep}
+    given: dict[str, Any] = {"mongo_url": "mongodb://m", "valkey_url": "redis://v", "key_file": "k"}
+    given["sweep_seconds"] = sweep
     if fine:
         assert Settings(**given, key_publish_seconds=publish).key_publish_seconds == publish
     else:
