@@ -14,9 +14,10 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
+from services.kernel.ranges import Span
 from services.kernel.settings import at_fault
 from services.perform.errors import RecordingNotFound, StorageUnavailable
-from services.perform.filing import Span, StoredAudio
+from services.perform.filing import StoredAudio
 
 log = structlog.get_logger()
 

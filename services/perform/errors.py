@@ -90,11 +90,6 @@ class PageTokenInvalid(ServiceError):
     action = "Start again from the first page."
 
 
-class RangeNotSatisfiable(ServiceError):
-    kind, reason = Kind.RANGE, "RANGE_NOT_SATISFIABLE"
-    action = "Ask for a range within the recording."
-
-
 class PerformBusy(ServiceError):
     """All places are taken: nothing was begun, nothing is kept of it."""
 

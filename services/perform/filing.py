@@ -1,4 +1,4 @@
-"""How a recording is found again: by file name, by its place in the list, by a range of its bytes."""
+"""How a recording is found again: by file name, by its place in the list."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from services.perform.errors import MomentNotReal, PageTokenInvalid, RangeNotSatisfiable
+from services.perform.errors import MomentNotReal, PageTokenInvalid
 
 
 def file_name(title: str, day: str, recording_id: UUID) -> str:
@@ -88,30 +88,3 @@ class StoredAudio:
 
     path: str
     recording_id: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Bytes from `start` up to, not including, `end`."""
-
-    start: int
-    end: int
-
-
-def span(header: str, size: int) -> Span | None:
-    """What a Range header asks for; None for the whole, also when it asks in a way we need not know."""
-    found = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", header, re.IGNORECASE | re.ASCII)
-    if found is None or not (found[1] or found[2]):
-        return None
-    if not found[1]:
-        asked = Span(max(0, size - int(found[2])), size)
-    else:
-        last = int(found[2]) if found[2] else size - 1
-        if last < int(found[1]) and found[2]:
-            return None
-        asked = Span(int(found[1]), min(last + 1, size))
-    if asked.start >= asked.end:
-        too_far = RangeNotSatisfiable(f"The recording has {size} bytes.")
-        too_far.headers = (("content-range", f"bytes */{size}"),)
-        raise too_far
-    return asked

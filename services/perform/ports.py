@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from services.kernel.ranges import Span
 from services.perform.domain import (
     Charge,
     Delivery,
@@ -23,7 +24,7 @@ from services.perform.domain import (
     Recording,
     State,
 )
-from services.perform.filing import Span, StoredAudio, Wanted
+from services.perform.filing import StoredAudio, Wanted
 from services.perform.script import Script
 from services.perform.speech import HeldKey, KeyClaim, Spoken
 

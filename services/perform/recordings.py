@@ -8,9 +8,10 @@ from uuid import UUID
 import structlog
 
 from services.kernel.errors import ServiceError
+from services.kernel.ranges import Span, span
 from services.perform.domain import Patience, Recording, check_date
 from services.perform.errors import RecordingNotFound
-from services.perform.filing import Span, Wanted, id_in_file_name, page_token, place, span, wanted
+from services.perform.filing import Wanted, id_in_file_name, page_token, place, wanted
 from services.perform.ports import Clock, Ports
 
 log = structlog.get_logger()

@@ -9,6 +9,9 @@ from google.api.httpbody_pb2 import HttpBody
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceServicer
+from services.kernel.caller import caller
+from services.kernel.edge import send_headers
+from services.kernel.ranges import range_headers, span
 from services.synthesis.domain import (
     Background,
     Delivery,
@@ -57,21 +60,33 @@ class SynthesisServicer(SynthesisServiceServicer):
             async for piece in pieces:
                 yield _told(pb.SynthesizeAsWrittenResponse, piece)
 
-    async def GetFanSound(self, request: pb.GetFanSoundRequest, _: Any) -> pb.GetFanSoundResponse:
-        return pb.GetFanSoundResponse(body=await self._sound("fan", request))
+    async def GetFanSound(self, request: pb.GetFanSoundRequest, context: Any) -> pb.GetFanSoundResponse:
+        return pb.GetFanSoundResponse(body=await _played(await self._sound("fan", request), context))
 
-    async def GetAmbientSound(self, request: pb.GetAmbientSoundRequest, _: Any) -> pb.GetAmbientSoundResponse:
-        return pb.GetAmbientSoundResponse(body=await self._sound(request.sound, request))
+    async def GetAmbientSound(
+        self, request: pb.GetAmbientSoundRequest, context: Any
+    ) -> pb.GetAmbientSoundResponse:
+        sound = await self._sound(request.sound, request)
+        return pb.GetAmbientSoundResponse(body=await _played(sound, context))
 
-    async def _sound(self, name: str, request: pb.GetFanSoundRequest | pb.GetAmbientSoundRequest) -> HttpBody:
+    async def _sound(self, name: str, request: pb.GetFanSoundRequest | pb.GetAmbientSoundRequest) -> bytes:
         volume = request.volume if request.HasField("volume") else 100
-        return HttpBody(content_type="audio/mpeg", data=await hear_sound(self._showroom, name, volume))
+        return await hear_sound(self._showroom, name, volume)
 
-    async def PreviewAmbience(self, request: pb.PreviewAmbienceRequest, _: Any) -> pb.PreviewAmbienceResponse:
+    async def PreviewAmbience(
+        self, request: pb.PreviewAmbienceRequest, context: Any
+    ) -> pb.PreviewAmbienceResponse:
         volume = request.volume if request.HasField("volume") else 30
         background = Background(Sound.named(request.sound), volume, request.ducking)
         preview = await hear_preview(self._showroom, background)
-        return pb.PreviewAmbienceResponse(body=HttpBody(content_type="audio/mpeg", data=preview))
+        return pb.PreviewAmbienceResponse(body=await _played(preview, context))
+
+
+async def _played(audio: bytes, context: Any) -> HttpBody:
+    """The whole, or the part that a player asks for."""
+    part = span(caller().headers.get("range", ""), len(audio))
+    await send_headers(context, range_headers(part, len(audio)))
+    return HttpBody(content_type="audio/mpeg", data=audio[part.start : part.end] if part else audio)
 
 
 async def _opening(requests: AsyncIterator[pb.SynthesizeAsWrittenRequest]) -> pb.SynthesizeRequest:

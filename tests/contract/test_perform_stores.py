@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 from pymongo import AsyncMongoClient
 
+from services.kernel.ranges import Span
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
-from services.perform.filing import Span, Wanted, place
+from services.perform.filing import Wanted, place
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Blobs
 

@@ -56,6 +56,29 @@ async def test_volume_and_ducking_change_what_is_heard(http):
     assert (await http.get("/v1/ambient/rain/preview")).content == answers[0]
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/ambient/fan", "/v1/ambient/fan", "/v1/ambient/rain?volume=1", "/v1/ambient/rain/preview"]
+)
+async def test_a_player_gets_the_part_that_it_asks_for(http, path):
+    whole = await http.get(path)
+    assert whole.headers["accept-ranges"] == "bytes"
+    size = len(whole.content)
+    for asked, start, end in [("0-1", 0, 2), ("100-", 100, size), ("-5", size - 5, size)]:
+        part = await http.get(path, headers={"range": f"bytes={asked}"})
+        assert (part.status_code, part.headers["content-type"]) == (206, "audio/mpeg")
+        assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+        assert part.headers["content-length"] == str(end - start)
+        assert part.headers["accept-ranges"] == "bytes"
+        assert part.content == whole.content[start:end]
+
+
+async def test_a_part_behind_the_end_is_416(http):
+    answer = await http.get("/api/ambient/fan", headers={"range": "bytes=99999999-"})
+    assert (answer.status_code, answer.json()["error"]) == (416, "RANGE_NOT_SATISFIABLE")
+    size = len((await http.get("/api/ambient/fan")).content)
+    assert answer.headers["content-range"] == f"bytes */{size}"
+
+
 async def test_the_fan_is_where_it_always_was(http):
     paths = ["/v1/ambient/fan", "/api/ambient/fan", "/v1/ambient/fan?volume=100"]
     assert len({(await http.get(path)).content for path in paths}) == 1

@@ -14,6 +14,7 @@ from newvisions.perform.v1 import perform_service_pb2 as pb
 from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
 from services.kernel.caller import UserNotFound, caller
 from services.kernel.edge import send_headers
+from services.kernel.ranges import range_headers
 from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Order, Override, Performance, Recording, check_date, check_value
@@ -21,7 +22,7 @@ from services.perform.erasing import Erasing
 from services.perform.filing import wanted
 from services.perform.performing import Heading, Performed, Performing
 from services.perform.readiness import Readiness
-from services.perform.recordings import Archive, Audio, Shown
+from services.perform.recordings import Archive, Shown
 from services.perform.rpc.asking import join_seconds
 
 _MPEG = "audio/mpeg"
@@ -95,7 +96,7 @@ class PerformServicer(PerformServiceServicer):
     ) -> pb.GetRecordingAudioResponse:
         asked = caller().headers.get("range", "")
         audio = await self._archive.audio(caller().user_id, request.recording_id, request.filename, asked)
-        await send_headers(context, _range_headers(audio))
+        await send_headers(context, range_headers(audio.part, audio.size))
         return pb.GetRecordingAudioResponse(
             body=httpbody_pb2.HttpBody(content_type=_MPEG, data=audio.content)
         )
@@ -192,15 +193,6 @@ def _headers(heading: Heading) -> tuple[tuple[str, str], ...]:
         ("voice-source", heading.voice_source),
         ("expected-duration-seconds", f"{heading.expected_seconds:.1f}"),
     )
-
-
-def _range_headers(audio: Audio) -> tuple[tuple[str, str], ...]:
-    accepts = ("accept-ranges", "bytes")
-    if audio.part is None:
-        return (accepts,)
-    within = f"bytes {audio.part.start}-{audio.part.end - 1}/{audio.size}"
-    # The gateway turns the first into the status; transcoding alone would answer 200.
-    return (("x-http-status", "206"), ("content-range", within), accepts)
 
 
 M = TypeVar("M", pb.Recording, pb.GetRecordingResponse, pb.UpdateRecordingResponse)
