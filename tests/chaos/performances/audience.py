@@ -17,8 +17,6 @@ from tests.chaos.performances.site import Owner, Site
 # As the shipped client has it.
 _PATIENCE_SECONDS: Final = 20.0
 _PAUSE_SECONDS: Final = 0.15
-# Without an outcome it is asked again: these statuses say that there is none yet, or that it came to nothing.
-AGAIN: Final = frozenset({0, 429, 502, 503, 504})
 _numbers = count(1)
 
 
@@ -44,14 +42,14 @@ class Spectacle:
             else:
                 await self._asked(request)
             answers = 0
-            while request.answers[-1].status in AGAIN and time.time() < until and answers < 4:
+            while request.answers[-1].asks_again and time.time() < until and answers < 4:
                 answers += 1
                 await asyncio.sleep(_PAUSE_SECONDS)
                 await self._asked(request)
 
     async def insist(self, request: Request, until: float) -> None:
         """In calm, until there is an outcome."""
-        while request.answers[-1].status in AGAIN and time.time() < until:
+        while request.answers[-1].asks_again and time.time() < until:
             await asyncio.sleep(_PAUSE_SECONDS)
             await self._asked(request)
 

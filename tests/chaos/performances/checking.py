@@ -10,7 +10,6 @@ from typing import Any
 
 from dev.performer import accepted
 from services.voice.providers.elevenlabs import USER_LABEL
-from tests.chaos.performances.audience import AGAIN
 from tests.chaos.performances.history import Answer, History, Request
 from tests.chaos.performances.site import PLACES, Owner, Site
 from tests.e2e.hearing import marker, seconds
@@ -101,11 +100,11 @@ def of_request(request: Request) -> Iterator[str]:
     """One outcome, honestly told."""
     who = f"{request.value} of {request.user_id}"
     for answer in request.answers:
-        if answer.status not in _HONEST:
+        if answer.status not in _HONEST and not answer.asks_again:
             yield f"{who} was answered {answer.status} {answer.error}"
         elif answer.error.startswith("not our shape"):
             yield f"{who} was answered {answer.status}, {answer.error}"
-    if request.answers[-1].status in AGAIN:
+    if request.answers[-1].asks_again:
         last = request.answers[-1]
         yield f"{who} has no outcome, even in calm: {last.status} {last.error} lost={last.lost}"
     if request.key and len({(each.recording_id, each.audio) for each in request.good}) > 1:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+_AGAIN = frozenset({0, 429, 502, 503, 504})
+
 
 @dataclass
 class Answer:
@@ -23,6 +25,11 @@ class Answer:
     # The caller hung up, or the connection broke.
     lost: bool = False
     audio: bytes = b""
+
+    @property
+    def asks_again(self) -> bool:
+        """There is no outcome yet, or it came to nothing by no fault of the request."""
+        return self.status in _AGAIN or self.error == "PROVIDER_VOICE_MISSING"
 
 
 @dataclass

@@ -16,6 +16,8 @@ from typing import Any, Final
 import httpx
 from pymongo import AsyncMongoClient
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 
 from dev import embedded
 from dev.performer import Performer, accepted
@@ -45,6 +47,8 @@ _TAKEOVER_SECONDS: Final = 1.5
 _UNKNOWN_SECONDS: Final = 3
 _ATTEMPT_SECONDS: Final = 8
 _KEY: Final = "a key of the account's owner"
+# The cache may be away just then.
+_PATIENT: Final = Retry(ConstantBackoff(0.1), 100)
 _DISK_BYTES: Final = 24 << 20
 
 
@@ -146,7 +150,9 @@ async def opened(data: Path, composition: str) -> AsyncIterator[Site]:
         ports = site.stack.ports
         mongo = embedded.mongo_url(ports["mongo"])
         site.mongo = await enter(AsyncMongoClient(mongo, uuidRepresentation="standard", tz_aware=True))
-        site.cache = await enter(Redis.from_url(embedded.valkey_url(ports["valkey"]), decode_responses=True))
+        site.cache = await enter(
+            Redis.from_url(embedded.valkey_url(ports["valkey"]), decode_responses=True, retry=_PATIENT)
+        )
         site.admin = await enter(httpx.AsyncClient(base_url=site.stack.url, timeout=30))
         site.admin.headers["authorization"] = f"Bearer {await site.stack.admin_token()}"
         codes = await site.stack.activation_codes(USERS)
