@@ -137,8 +137,15 @@ class House:
                 env={**inherited, **PYTHONPATH},
                 limit=1 << 20,
             )
-            self.cleanup.push_async_callback(child.communicate)
+            self.cleanup.push_async_callback(_end, child)
         return self._children[service]
+
+
+async def _end(child: Process) -> None:
+    """Its input ends, and so does it."""
+    assert child.stdin is not None
+    child.stdin.close()
+    await child.communicate()
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,8 @@ _ATTEMPT_SECONDS: Final = 8
 _KEY: Final = "a key of the account's owner"
 # The cache may be away just then.
 _PATIENT: Final = Retry(ConstantBackoff(0.1), 100)
-_DISK_BYTES: Final = 24 << 20
+# More than a hundred runs keep, and filled in a moment.
+_DISK_BYTES: Final = 384 << 20
 
 
 @dataclass(frozen=True, slots=True)
