@@ -121,6 +121,21 @@ local function headers_only(handle)
   headers:replace("content-length", tostring(length))
 end
 
+-- The transcoder leaves out what is unset; clients of an earlier server look for null. A name inside a text
+-- has a backslash before its closing quote, so it is not taken for one of the answer's own.
+local function with_nulls(handle, names)
+  local buffer = handle:body(true)
+  local body = buffer:getBytes(0, buffer:length())
+  local missing = {}
+  for _, name in ipairs(names) do
+    if not body:find('"' .. name .. '":', 1, true) then table.insert(missing, '"' .. name .. '":null') end
+  end
+  local rest = body:match("^{(.*)}$")
+  if not rest or #missing == 0 then return end
+  if rest ~= "" then table.insert(missing, 1, rest) end
+  buffer:setBytes("{" .. table.concat(missing, ",") .. "}")
+end
+
 local function shaped(handle, body)
   local headers = handle:headers()
   local json, status, retry_after = own_error(body)
@@ -179,6 +194,11 @@ function envoy_on_response(handle)
   headers:remove("x-http-status")
   if status:find("^2%d%d$") and headers:get(":status") == "200" then headers:replace(":status", status) end
   -- Good answers to a GET are never streams; those to a POST may be, and their bodies are never touched.
-  if tonumber(headers:get(":status")) >= 400 then shape_error(handle) end
+  if tonumber(headers:get(":status")) >= 400 then
+    shape_error(handle)
+  else
+    local names = handle:metadata():get("null_when_unset")
+    if names then with_nulls(handle, names) end
+  end
   if (handle:streamInfo():dynamicMetadata():get(OWN) or {}).head then headers_only(handle) end
 end

@@ -40,6 +40,8 @@ class Route:
     deadline_seconds: float
     max_body_kib: int
     streams: bool
+    # Of the answer, in JSON.
+    null_when_unset: tuple[str, ...]
 
     @property
     def service_name(self) -> str:
@@ -120,4 +122,5 @@ def _route(
         deadline_seconds=given or DEFAULT_DEADLINE_SECONDS,
         max_body_kib=policy.max_body_kib or DEFAULT_BODY_KIB,
         streams=streams,
+        null_when_unset=tuple(policy.null_when_unset),
     )

@@ -89,7 +89,7 @@ def _forward(route: Route) -> dict[str, Any]:
     }
     forward: dict[str, Any] = {
         "name": f"{route.method} {route.template}",
-        "metadata": {"filter_metadata": {**pace_of(route), LUA: {"needs_token": route.needs_token}}},
+        "metadata": {"filter_metadata": {**pace_of(route), LUA: _for_lua(route)}},
         "match": _match(route.template, route.method),
         "route": action,
         "request_headers_to_add": [_header("grpc-timeout", f"{milliseconds}m")],
@@ -97,6 +97,13 @@ def _forward(route: Route) -> dict[str, Any]:
     if own := _filters_of(route):
         forward["typed_per_filter_config"] = own
     return forward
+
+
+def _for_lua(route: Route) -> dict[str, Any]:
+    told: dict[str, Any] = {"needs_token": route.needs_token}
+    if route.null_when_unset:
+        told["null_when_unset"] = list(route.null_when_unset)
+    return told
 
 
 def _filters_of(route: Route) -> dict[str, Any]:

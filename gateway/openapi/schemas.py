@@ -79,7 +79,11 @@ class Schemas:
         schema: dict[str, Any] = {
             "type": "object",
             "properties": {
-                field.json_name: {**self.of_field(field), **self._noted(message, field)} for field in fields
+                field.json_name: {
+                    **(_or_null(field, self.of_field(field)) if always else self.of_field(field)),
+                    **self._noted(message, field),
+                }
+                for field in fields
             },
         }
         if note := self._note(message):
@@ -163,6 +167,12 @@ def _bounds(field: Field) -> dict[str, Any]:
             theirs: getattr(limits, ours) for ours, theirs in _NUMBER_RULES.items() if limits.HasField(ours)
         }
     return {}
+
+
+def _or_null(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
+    """What is unset is left out of most answers, and null in some."""
+    unset = field.label != Field.LABEL_REPEATED and not _is_plain(field) and "type" in schema
+    return {**schema, "type": [schema["type"], "null"]} if unset else schema
 
 
 def _is_plain(field: Field) -> bool:

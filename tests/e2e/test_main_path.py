@@ -67,6 +67,9 @@ async def test_a_refresh_token_gives_a_new_pair(performer: Performer) -> None:
 
 
 async def test_settings_read_back_as_they_were_set(performer: Performer) -> None:
+    first = accepted(await performer.http.get("/v1/users/me/settings"))
+    assert (first["voice_note_name"], first["voice_note_date"]) == (None, None)
+    assert accepted(await performer.http.put("/v1/users/me/settings", json=first)) == first
     settings = {
         "voice_language": "spanish",
         "speaker_sex": "female",

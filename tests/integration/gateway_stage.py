@@ -120,6 +120,13 @@ class Auth(AuthServiceServicer):
         made = self._sessions.trade(request.cookie, context)
         return auth_pb.ExchangeSessionCookieResponse(access_token=made, expires_in=self._sessions.seconds)
 
+    async def GetSettings(
+        self, request: auth_pb.GetSettingsRequest, context: Any
+    ) -> auth_pb.GetSettingsResponse:
+        """With the name that the request has instead of a user's; none for "me"."""
+        name = None if request.user_id == "me" else request.user_id
+        return auth_pb.GetSettingsResponse(voice_language="en", voice_note_name=name)
+
     async def GetJwks(self, request: auth_pb.GetJwksRequest, context: Any) -> auth_pb.GetJwksResponse:
         x = urlsafe_b64encode(KEY.public_key().public_bytes_raw()).decode().rstrip("=")
         key = auth_pb.Jwk(kty="OKP", crv="Ed25519", x=x, kid=KEY_ID, alg="EdDSA", use="sig")
@@ -215,6 +222,11 @@ class Synthesis(SynthesisServiceServicer):
 
 
 class Voice(VoiceServiceServicer):
+    async def GetVoiceMeta(
+        self, request: voice_pb.GetVoiceMetaRequest, context: Any
+    ) -> voice_pb.GetVoiceMetaResponse:
+        return voice_pb.GetVoiceMetaResponse(state="none")
+
     async def UploadVoice(
         self, request: voice_pb.UploadVoiceRequest, context: Any
     ) -> voice_pb.UploadVoiceResponse:
