@@ -311,7 +311,6 @@ def recordings() -> Iterator[Case]:
 def routes() -> Iterator[Case]:
     nowhere = (404, "ROUTE_NOT_FOUND")
     yield Case("an unknown route", "GET", "/v1/nothing", *nowhere)
-    yield Case("the root", "GET", "/", *nowhere)
     yield Case("a route of an unknown version", "POST", "/v9/perform", *nowhere, sends(PERFORM))
     yield Case("GET perform", "GET", "/v1/perform", *nowhere)
     yield Case("DELETE login", "DELETE", "/v1/auth/login", *nowhere)

@@ -63,8 +63,8 @@ class ContentRefused(ServiceError):
     action = "Choose another value."
 
 
-def token(subject: str = "ada", *, seconds: int = 600, **claims: Any) -> str:
-    """An access token as the auth service would make it."""
+def token(subject: str = "ada", *, seconds: int = 10_800, **claims: Any) -> str:
+    """An access token as the auth service would make it; some are made when a long run begins."""
     now = int(time.time())
     body = {
         "iss": "newvisions",

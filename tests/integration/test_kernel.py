@@ -230,7 +230,8 @@ async def test_further_calls_stay_within_the_caller_s_own_deadline(synthesis: An
     finally:
         limit_to(None)
     assert actor.remaining is not None
-    assert 0 < actor.remaining <= 1.0
+    # On the wire a deadline is rounded up to the next ten milliseconds.
+    assert 0 < actor.remaining <= 1.01
 
 
 async def test_strangers_are_asked_to_sign_in_and_users_are_no_administrators(auth: Any) -> None:

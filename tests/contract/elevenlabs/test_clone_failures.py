@@ -11,6 +11,7 @@ from dev.ports import free_port
 from dev.simulator.faults import Fault
 from dev.simulator.remote import Simulator
 from services.kernel.errors import ServiceError
+from services.kernel.settings import SettingUnusable
 from services.synthesis.engines.elevenlabs import ElevenLabsEngine
 from services.voice.ports import (
     CloneOutcomeUnknown,
@@ -140,11 +141,11 @@ async def test_a_file_without_a_key_is_named_and_not_shown(tmp_path: Path, conte
     file = tmp_path / "key"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ValueError, match=str(file)) as failure:
+    with pytest.raises(SettingUnusable, match=str(file)) as failure:
         async with open_elevenlabs("http://127.0.0.1:1", file):
             pass
     assert not (content or "").strip() or str(content) not in str(failure.value)
-    with pytest.raises(ValueError, match=str(file)):
+    with pytest.raises(SettingUnusable, match=str(file)):
         ElevenLabsEngine(settings("http://127.0.0.1:1", file))
 
 
