@@ -4,7 +4,6 @@
 local LOOPBACK = "loopback"  -- The gateway's way to its own transcoder.
 local EXCHANGE_MILLISECONDS = 2000
 local OUTAGE_SECONDS = 5   -- How long a token in hand is used before auth is asked again.
-local MOST_GUESSES = 30    -- Unknown keys and cookies from one address in a minute.
 
 -- Keeps at most twice `most` things; those not asked for in a while are forgotten first.
 local function memory(most)
@@ -25,18 +24,18 @@ local function memory(most)
   return kept
 end
 
-local guesses = memory(1000)
-
 -- `renewed_at` is the part of a token's life after which it is renewed, `refused_seconds` how long what was
--- refused is not asked about again.
+-- refused is not asked about again, `most_guesses` how many unknown ones an address may show in a minute.
 local KEYS = {
   kind = "key", form = "^nvk_[%w_-]+$", path = "/v1/auth/api-key-token", field = "key",
   tokens = memory(1000), renewed_at = 0.8, refused = memory(1000), refused_seconds = 5,
+  guesses = memory(1000), most_guesses = 30,
 }
 local SESSIONS = {
   kind = "session", form = "^nvs_[%w_-]+$", path = "/v1/auth/session-token", field = "cookie",
   tokens = memory(5000), renewed_at = 0.5,  -- Early: a show goes on for the other half when auth is away.
   refused = memory(5000), refused_seconds = 60,  -- What has ended never comes back.
+  guesses = memory(1000), most_guesses = 120,  -- A whole theatre may be behind one address.
 }
 
 -- Cookies of earlier releases hold an access token, and are left to those who check it.
@@ -62,13 +61,13 @@ local function has_form(sort, shown)
   return #shown <= 128 and shown:find(sort.form) ~= nil
 end
 
-local function guesses_of(handle, now)
+local function guesses_of(handle, sort, now)
   local address = (handle:streamInfo():downstreamRemoteAddress() or ""):gsub(":%d+$", "")
   local minute = now - now % 60
-  local found = guesses.get(address)
+  local found = sort.guesses.get(address)
   if not found or found.minute ~= minute then
     found = {minute = minute, count = 0}
-    guesses.put(address, found)
+    sort.guesses.put(address, found)
   end
   return found
 end
@@ -120,11 +119,11 @@ function envoy_on_request(handle)
   if not has_form(sort, shown) or now < (sort.refused.get(shown) or 0) then
     return refuse(handle, sort, "401", {["www-authenticate"] = "Bearer"})
   end
-  local held, guessed = sort.tokens.get(shown), guesses_of(handle, now)
+  local held, guessed = sort.tokens.get(shown), guesses_of(handle, sort, now)
   -- A token that has ended is as good as none: whoever comes while it is renewed must not be given it.
   if held and now >= held.ends_at then held = nil end
   -- Others behind the same address may go on with what they have shown before.
-  if guessed.count >= MOST_GUESSES and not held then
+  if guessed.count >= sort.most_guesses and not held then
     return refuse(handle, sort, "429", {["retry-after"] = tostring(guessed.minute + 60 - now)})
   end
   local token, status = token_for(handle, sort, shown, held, now)

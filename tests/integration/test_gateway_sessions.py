@@ -243,3 +243,21 @@ async def test_a_cookie_is_in_no_log(
         while "last-of-all" not in log.read_text():  # noqa: ASYNC110 - Envoy writes in batches
             await asyncio.sleep(0.05)
     assert "nvs_" not in log.read_text()
+
+
+async def test_guessing_cookies_is_slow() -> None:
+    async with Stage().playing() as stage, gateway(stage, limits=None) as http:
+        await until_ready(http)
+        good = new_session(stage)
+        await told(http, good)
+        # Two windows at most: a minute may turn in between.
+        answers = [await perform(http, unknown_session()) for _ in range(242)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert refused
+        assert refused[0].json()["error"] == "TOO_MANY_REQUESTS"
+        assert 0 < int(refused[0].headers["retry-after"]) <= 60
+        # Who has been let in before goes on, and so does a server with a key.
+        await told(http, good)
+        key = f"nvk_{uuid4().hex}"
+        stage.api_keys.known[key] = lambda: token("bob", scope="perform")
+        assert (await http.post("/v1/perform", json=CARD, headers={"x-api-key": key})).status_code == 200
