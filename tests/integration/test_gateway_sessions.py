@@ -141,7 +141,7 @@ async def test_a_session_that_has_ended_ends_with_its_last_token(
 
 
 @pytest.mark.parametrize(
-    "session", ["nvs_" + "0" * 75, "nvs_", 'nvs_"},{"', "nvs_" + "x" * 200, "nvs_" + uuid4().hex]
+    "session", ["nvs_" + "0" * 75, "nvs_", 'nvs_"},{"', "nvs_" + "x" * 200, f"nvs_{12:032x}"]
 )
 async def test_what_is_no_live_session_is_refused_in_the_one_shape(
     http: httpx.AsyncClient, session: str
