@@ -2,16 +2,15 @@
 
 import argparse
 import asyncio
-import sys
 import tempfile
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
 from tests.chaos.performances import site
 from tests.chaos.performances.plan import KINDS
-from tests.chaos.performances.run import Broken, play
+from tests.chaos.performances.run import play
+from tests.chaos.seeds import play_on, say
 
 COMPOSITIONS = ("one", "many")
 
@@ -35,7 +34,7 @@ async def _all(options: argparse.Namespace) -> int:
             seeds = iter(range(options.first, options.first + options.seeds))
             group.create_task(_one_after_another(composition, seeds, options, failed))
     count = options.seeds * len(options.composition)
-    _say(f"{count} runs in {perf_counter() - began:.0f} s; failed: {sorted(failed) or 'none'}")
+    say(f"{count} runs in {perf_counter() - began:.0f} s; failed: {sorted(failed) or 'none'}")
     return 1 if failed else 0
 
 
@@ -46,33 +45,9 @@ async def _one_after_another(
     while more:
         with tempfile.TemporaryDirectory(prefix="newvisions-chaos-", ignore_cleanup_errors=True) as folder:
             async with site.opened(Path(folder), composition) as opened:
-                more = await _until_something_breaks(opened, seeds, options, failed)
-
-
-async def _until_something_breaks(
-    opened: site.Site, seeds: Iterator[int], options: argparse.Namespace, failed: list[str]
-) -> bool:
-    """Whether there may be more seeds, for another site: on this one the last has left its traces."""
-    for seed in seeds:
-        name = f"{opened.composition} {seed}"
-        try:
-            figures = await play(opened, seed, options.out, options.kinds)
-            _say(f"{name}: held, {figures}")
-        except Broken as broken:
-            failed.append(name)
-            _say(f"BROKEN {broken}")
-            return True
-        except Exception as error:
-            failed.append(name)
-            where = traceback.extract_tb(error.__traceback__)
-            _say(f"{name} could not be run: {error!r} at {where[-1]} {[each.lineno for each in where]}")
-            return True
-    return False
-
-
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+                more = await play_on(
+                    composition, seeds, lambda seed: play(opened, seed, options.out, options.kinds), failed
+                )
 
 
 if __name__ == "__main__":

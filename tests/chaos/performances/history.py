@@ -1,12 +1,11 @@
 """What was asked and what was answered, as those saw it who asked."""
 
 import json
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.chaos.outages import Outages
 
 _AGAIN = frozenset({0, 429, 502, 503, 504})
 
@@ -47,26 +46,9 @@ class Request:
 
 
 @dataclass
-class Outage:
-    who: str
-    began: float
-    ended: float = 0.0
-
-
-@dataclass
-class History:
+class History(Outages):
     requests: list[Request] = field(default_factory=list)
-    outages: list[Outage] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
-
-    @contextmanager
-    def outage(self, who: str) -> Iterator[None]:
-        outage = Outage(who, time.time())
-        self.outages.append(outage)
-        try:
-            yield
-        finally:
-            outage.ended = time.time()
 
     def write(self, path: Path, head: dict[str, Any]) -> None:
         """Everything in the order of time, a JSON object a line."""

@@ -15,14 +15,11 @@ from tests.chaos.performances.disturbing import disturb
 from tests.chaos.performances.history import History
 from tests.chaos.performances.plan import KINDS, SECONDS, Plan, plan_of
 from tests.chaos.performances.site import Site
+from tests.chaos.seeds import Broken
 
 # Everything that is taken for dead or unknown is so after a few seconds; the rest is for busy machines.
 _CALM_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.2
-
-
-class Broken(AssertionError):
-    """Something that must hold did not; the message has the seed, its plan and where the timeline is."""
 
 
 async def play(site: Site, seed: int, out: Path, kinds: Sequence[str] = KINDS) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from services.kernel.edge import api_error
 from services.voice.mongo_slots import MongoSlots
 from services.voice.providers.elevenlabs import USER_LABEL
 from services.voice.slots import SlotState
+from tests.chaos.seeds import Broken
 from tests.chaos.voice_pool import checking
 from tests.chaos.voice_pool.audience import Recorded, documents, moved_in
 from tests.chaos.voice_pool.checking import Observed
@@ -26,10 +27,6 @@ from tests.chaos.voice_pool.users import ADMIN, User
 
 # Another replica may be at it, or have been killed at it.
 _RECONCILE_SECONDS: Final = 20
-
-
-class Broken(AssertionError):
-    """Something that must hold did not; the message has the seed, its plan and where the timeline is."""
 
 
 async def play(site: Site, seed: int, out: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.outages import Outages
+
 
 @dataclass
 class Call:
@@ -43,17 +45,9 @@ class Hold:
 
 
 @dataclass
-class Outage:
-    who: str
-    began: float
-    ended: float = 0.0
-
-
-@dataclass
-class Timeline:
+class Timeline(Outages):
     calls: list[Call] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
-    outages: list[Outage] = field(default_factory=list)
     # Voices that somebody else removed at the provider.
     stolen: set[str] = field(default_factory=set)
     # The clone that each user was told of last.
@@ -67,15 +61,6 @@ class Timeline:
             yield call
         finally:
             call.ended = time.time()
-
-    @contextmanager
-    def outage(self, who: str) -> Iterator[None]:
-        outage = Outage(who, time.time())
-        self.outages.append(outage)
-        try:
-            yield
-        finally:
-            outage.ended = time.time()
 
     def write(self, path: Path, plan: str, effects: list[dict[str, Any]], violations: list[str]) -> None:
         """Everything in the order of time, a JSON object a line."""
