@@ -13,6 +13,8 @@ from dev.ports import free_port
 from dev.process import Process
 from services.kernel.database import database_client
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CONNECTIONS = 2
 
