@@ -15,7 +15,7 @@ from gateway.settings import GatewaySettings
 from services.kernel import client, server
 from tests.unit.k8s import VARIANTS, Manifest, Rendered, containers, pod, rendered
 
-pytestmark = pytest.mark.parametrize("variant", VARIANTS)
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("variant", VARIANTS)]
 ZONE, NODE = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 
 
