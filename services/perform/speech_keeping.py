@@ -26,6 +26,8 @@ _LONGEST_SPEECH = timedelta(minutes=5)
 # Twelve minutes as they are, 48 kB a second; what is longer is an engine that does not stop.
 _MOST_AUDIO_BYTES = 36 << 20
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.5
+# Until a key that may be ours is given back: long enough for a claim that is still on its way to arrive.
+_FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.25, 8.0, 10
 
 
 @dataclass(slots=True)
@@ -87,8 +89,7 @@ class SpeechKeeping:
             if made := self._under_way.get(_place(request)):
                 _check(same=made.fingerprint == request.order.fingerprint)
                 return made
-            now = self._now()
-            held = await self._keys.claim(request.claim, now, now + _LONGEST_SPEECH)
+            held = await self._claimed(request.claim)
             if held is None:
                 return self._begin(request)
             _check(same=held.same_request)
@@ -98,6 +99,26 @@ class SpeechKeeping:
                 raise SpeechUnderWay("The first request with this Idempotency-Key is still being spoken.")
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
+
+    async def _claimed(self, claim: KeyClaim) -> HeldKey | None:
+        now = self._now()
+        try:
+            return await self._keys.claim(claim, now, now + _LONGEST_SPEECH)
+        except (ServiceError, asyncio.CancelledError):
+            # It may have been written all the same, and nobody would speak under it.
+            self._background.start_retrying(self._free_later(claim))
+            raise
+
+    async def _free_later(self, claim: KeyClaim) -> None:
+        pause = _FIRST_RETRY_SECONDS
+        for _ in range(_RETRIES):
+            await asyncio.sleep(pause)
+            try:
+                await self._keys.free(claim)
+                return
+            except ServiceError:
+                pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
+        log.warning("speech_left_to_expire", what="key", speech_id=str(claim.speech_id))
 
     async def _kept(self, request: SpeechRequest, held: HeldKey, spoken: Spoken) -> _Made:
         audio = await self._blobs.get(request.user_id, held.speech_id)
@@ -159,9 +180,9 @@ class SpeechKeeping:
         try:
             await self._keys.free(request.claim)
             await self._blobs.delete(request.user_id, request.speech_id)
-        except ServiceError as error:
-            speech_id = str(request.speech_id)
-            log.warning("speech_left_to_expire", what="key", speech_id=speech_id, cause=error.reason)
+        except ServiceError:
+            # Audio that stays is found by the orphan sweep.
+            self._background.start_retrying(self._free_later(request.claim))
 
 
 def _place(request: SpeechRequest) -> tuple[str, str]:
