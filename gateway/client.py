@@ -143,6 +143,10 @@ def _answer(file: File, match: dict[str, Any], response: dict[str, Any]) -> dict
         "cache-control": "no-cache",
         # Weak, because it may be sent compressed.
         "etag": f'W/"{file.digest}"',
+        # Nobody else's page may lay itself over this one. What it loads and runs is the client's business.
+        "content-security-policy": "frame-ancestors 'self'",
+        # Addresses may name a memo, and other sites need the origin at most.
+        "referrer-policy": "strict-origin-when-cross-origin",
     }
     return {
         "name": file.route_name,

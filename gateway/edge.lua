@@ -155,6 +155,15 @@ local function shaped(handle, body)
   return nil
 end
 
+-- Who refuses by a count of its own says how long to wait, whatever is left in the bucket at the gateway:
+-- one more try after that.
+local function name_wait(headers)
+  local seconds = tonumber(headers:get("retry-after") or "")
+  if not seconds or (headers:get("ratelimit") or ""):find(";r=0;", 1, true) then return end
+  headers:replace("ratelimit-policy", string.format('"wait";q=1;w=%d', seconds))
+  headers:replace("ratelimit", string.format('"wait";r=0;t=%d', seconds))
+end
+
 local function shape_error(handle)
   local buffer = handle:body(true)
   local body = buffer:getBytes(0, buffer:length())
@@ -163,11 +172,13 @@ local function shape_error(handle)
   -- Fetched after body(), which waits: what was fetched before is gone.
   local headers = handle:headers()
   headers:remove("x-parse-error")
-  if not json then return end
-  headers:replace(":status", status)
-  headers:replace("content-type", "application/json")
-  if retry_after then headers:replace("retry-after", retry_after) end
-  buffer:setBytes(json)
+  if json then
+    headers:replace(":status", status)
+    headers:replace("content-type", "application/json")
+    if retry_after then headers:replace("retry-after", retry_after) end
+    buffer:setBytes(json)
+  end
+  if headers:get(":status") == "429" then name_wait(headers) end
 end
 
 -- Envoy's names for the rate limit become those of the IETF draft. Buckets fill steadily, in a minute.

@@ -124,7 +124,12 @@ function envoy_on_request(handle)
   if held and now >= held.ends_at then held = nil end
   -- Others behind the same address may go on with what they have shown before.
   if guessed.count >= sort.most_guesses and not held then
-    return refuse(handle, sort, "429", {["retry-after"] = tostring(guessed.minute + 60 - now)})
+    local seconds = guessed.minute + 60 - now
+    return refuse(handle, sort, "429", {
+      ["retry-after"] = tostring(seconds),
+      ["ratelimit-policy"] = string.format('"minute";q=%d;w=60', sort.most_guesses),
+      ["ratelimit"] = string.format('"minute";r=0;t=%d', seconds),
+    })
   end
   local token, status = token_for(handle, sort, shown, held, now)
   if status == "401" then

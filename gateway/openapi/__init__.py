@@ -78,8 +78,7 @@ def _operation(
     method: descriptor_pb2.MethodDescriptorProto, binding: http_pb2.HttpRule, schemas: Schemas, comment: str
 ) -> dict[str, Any]:
     policy = method.options.Extensions[edge_pb2.route]
-    path, verb = _place(binding)
-    in_path = _VARIABLE.findall(path)
+    in_path = _VARIABLE.findall(_place(binding)[0])
     summary, _, rest = comment.partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": method.name + _suffix(method, binding),
@@ -96,11 +95,13 @@ def _operation(
     if binding.body != "*":
         skipped = {*in_path, binding.body}
         operation["parameters"] += _query(schemas, method.input_type, skipped)
-    if verb == "post" and policy.access == edge_pb2.ACCESS_USER:
+    if policy.replayed or method.name in _REPLAYED_BY_THEMSELVES:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
     return operation
 
 
+# They join twins as well, and say nothing of it in their policy.
+_REPLAYED_BY_THEMSELVES: Final = {"Perform", "StreamPerform", "GenerateAudio", "CreateSpeech"}
 _IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -89,13 +89,19 @@ def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
     )
 
 
+def is_caller(user_id: str) -> bool:
+    """Whether a request means its own caller: by their id, as `me`, or by naming nobody."""
+    who = caller()
+    return bool(who.user_id) and user_id in {"", "me", who.user_id}
+
+
 def owner(user_id: str) -> str:
     """Whose things a route with a `user_id` is about: the caller's own, or anybody's for an admin.
 
     Raises UserNotFound for somebody else's, exactly as for a user that does not exist.
     """
     who = caller()
-    if user_id in {"", "me", who.user_id} and who.user_id:
+    if is_caller(user_id):
         return who.user_id
     if who.is_admin:
         return user_id
@@ -104,7 +110,6 @@ def owner(user_id: str) -> str:
 
 def self_only(user_id: str) -> str:
     """The caller, for what not even an administrator may touch. Raises UserNotFound."""
-    who = caller()
-    if who.user_id and user_id in {"", "me", who.user_id}:
-        return who.user_id
+    if is_caller(user_id):
+        return caller().user_id
     raise UserNotFound("There is no such user.")

@@ -30,6 +30,7 @@ from services.kernel.caller import (
     SignInRequired,
     caller,
     from_metadata,
+    is_caller,
     set_caller,
 )
 from services.kernel.errors import Kind, ServiceError
@@ -128,7 +129,7 @@ def _unary(
         async def work() -> bytes:
             return (await serve(request, context)).SerializeToString()
 
-        asked, remaining = request.SerializeToString(deterministic=True), context.time_remaining()
+        asked, remaining = _asked(request), context.time_remaining()
         seconds = None if remaining is None else remaining * 0.9
         kept = replays[method.containing_service.file.package]
         return answer.FromString(await once(kept, method.full_name, asked, work, seconds))
@@ -142,6 +143,16 @@ def _unary(
         raise AssertionError("the edge swallows no failure")
 
     return call
+
+
+def _asked(request: Any) -> bytes:
+    """What requests for the same have in common: whoever is meant may be called by their id or `me`."""
+    asked = type(request)()
+    asked.CopyFrom(request)
+    if "user_id" in asked.DESCRIPTOR.fields_by_name and is_caller(asked.user_id):
+        asked.user_id = caller().user_id
+    written: bytes = asked.SerializeToString(deterministic=True)
+    return written
 
 
 def _stream(

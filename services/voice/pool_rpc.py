@@ -91,7 +91,6 @@ class VoicePoolServicer(VoicePoolServiceServicer):
     async def DeleteVoiceClone(
         self, request: pb.DeleteVoiceCloneRequest, _: Any
     ) -> pb.DeleteVoiceCloneResponse:
-        self._enabled()
         removed = await remove_clone(self._clones, self._keeping, request.voice_id)
         return pb.DeleteVoiceCloneResponse(removed=removed.confirmed)
 

@@ -58,6 +58,12 @@ class EngineBusy(ServiceError):
     retry_after_seconds = 7
 
 
+class Slowed(ServiceError):
+    kind, reason = Kind.EXHAUSTED, "LOGIN_SLOWED"
+    action = "Wait."
+    retry_after_seconds = 9
+
+
 class ContentRefused(ServiceError):
     kind, reason = Kind.REFUSED, "CONTENT_REFUSED"
     action = "Choose another value."
@@ -244,6 +250,7 @@ def _refuse(value: str) -> None:
     refusals: dict[str, Exception] = {
         "unpaid": CreditsExhausted('Nothing is left of "this" month.'),
         "busy": EngineBusy("The engine is busy."),
+        "slowed": Slowed("There were too many failed attempts."),
         "refused": ContentRefused("This cannot be said."),
         "crash": RuntimeError("secret detail"),
     }

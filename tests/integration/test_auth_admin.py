@@ -244,6 +244,16 @@ async def test_credits_are_adjusted_once_for_each_id(stage: Auth) -> None:
     assert (await named(stage, user.username))[0].monthly_limit == 4500
 
 
+async def test_an_administrator_is_me_here_as_everywhere(stage: Auth) -> None:
+    admin = await new_admin(stage)
+    as_admin = signed_in(admin.user_id, "user admin")
+    assert (await update(stage, "me", as_admin, limit=77)).user_id == admin.user_id
+    request = pb.AdjustCreditsRequest(
+        user_id="me", amount=23, reason="a show was cancelled", adjustment_id=str(uuid4())
+    )
+    assert (await stage.admin.AdjustCredits(request, metadata=as_admin)).monthly_limit == 100
+
+
 def calls() -> list[tuple[str, Any, bool]]:
     """Every call about administration, and whether it changes something."""
     user_id, some = str(uuid4()), str(uuid4())

@@ -199,5 +199,8 @@ async def test_guessing_keys_is_slow() -> None:
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused
         assert refused[0].json()["error"] == "TOO_MANY_REQUESTS"
-        assert 0 < int(refused[0].headers["retry-after"]) <= 60
+        seconds = int(refused[0].headers["retry-after"])
+        assert 0 < seconds <= 60
+        assert refused[0].headers["ratelimit"] == f'"minute";r=0;t={seconds}'
+        assert refused[0].headers["ratelimit-policy"] == '"minute";q=30;w=60'
         await told(http, x_api_key=good)

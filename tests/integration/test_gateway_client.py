@@ -115,6 +115,19 @@ async def test_nothing_but_the_files_can_be_asked_for(http: httpx.AsyncClient, p
     assert (await http.get(as_written)).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/", "/recordings/17", "/help/", "/assets/app.js"])
+async def test_the_client_stands_in_no_frame_of_others_and_its_addresses_stay_with_it(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    first = await http.get(path, headers=OPENED)
+    again = await http.get(path, headers={**OPENED, "if-none-match": first.headers["etag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+    for answer in (first, again):
+        assert answer.headers["referrer-policy"] == "strict-origin-when-cross-origin"
+        # No word of scripts, styles or origins: a client that worked goes on working.
+        assert answer.headers["content-security-policy"] == "frame-ancestors 'self'"
+
+
 async def test_a_file_is_not_written_to_and_can_be_looked_at(http: httpx.AsyncClient) -> None:
     assert (await http.post("/index.html", content=b"x")).status_code == 404
     head = await http.head("/picture.png")

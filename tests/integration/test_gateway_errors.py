@@ -57,6 +57,18 @@ async def test_a_services_own_error_keeps_its_status_and_words(
     assert answer.headers.get("retry-after") == ("7" if value == "busy" else None)
 
 
+@pytest.mark.parametrize("path", ["/v1/perform", "/v1/perform:stream"])
+async def test_a_service_that_slows_a_caller_down_names_the_wait_like_the_gateway_does(
+    http: httpx.AsyncClient, path: str
+) -> None:
+    answer = await http.post(path, json={**CARD, "value": "slowed"}, headers=bearer())
+    refusal(answer, 429, "LOGIN_SLOWED")
+    assert answer.headers["retry-after"] == "9"
+    # And not what is left at the gateway, which is plenty.
+    assert answer.headers["ratelimit"] == '"wait";r=0;t=9'
+    assert answer.headers["ratelimit-policy"] == '"wait";q=1;w=9'
+
+
 async def test_quotes_in_a_message_stay_what_they_were(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/perform", json={**CARD, "value": "unpaid"}, headers=bearer())
     assert answer.json()["message"] == 'Nothing is left of "this" month.'

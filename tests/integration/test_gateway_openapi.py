@@ -45,6 +45,34 @@ def test_every_operation_says_what_it_does_and_who_may(document: dict[str, Any])
     assert document["paths"]["/v1/perform"]["post"]["security"] == [{"bearer": []}, {"cookie": []}]
 
 
+# POSTs that take no Idempotency-Key, and why asking again harms nobody.
+WITHOUT_KEY = {
+    "/v1/admin/users/{user_id}/credits": "has an adjustment_id of its own",
+    "/v1/admin/voice-pool/evict": "what is gone stays gone",
+    "/v1/admin/voice-pool/reconcile": "goes on where it was left",
+    "/v1/auth/api-key-token": "a short token, and another one is as good",
+    "/v1/auth/login": "a session, and another one is as good",
+    "/v1/auth/logout": "what has ended stays ended",
+    "/v1/auth/logout-everywhere": "what has ended stays ended",
+    "/v1/auth/refresh": "the refresh token is good for once",
+    "/v1/auth/session-token": "a short token, and another one is as good",
+    "/v1/auth/verify-activation-code": "looks, and changes nothing",
+    "/v1/users/{user_id}/voice/pool/touch": "the most recent stays the most recent",
+}
+
+
+def test_every_post_that_creates_or_spends_takes_an_idempotency_key(document: dict[str, Any]) -> None:
+    takes = {
+        (verb, path)
+        for path, verbs in document["paths"].items()
+        for verb, operation in verbs.items()
+        if any(each["name"] == "Idempotency-Key" for each in operation["parameters"])
+    }
+    posts = {path for path, verbs in document["paths"].items() if "post" in verbs}
+    assert takes == {("post", path) for path in posts - WITHOUT_KEY.keys()}
+    assert posts >= WITHOUT_KEY.keys()
+
+
 def test_every_schema_is_one_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     for schema in document["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -255,7 +255,10 @@ async def test_guessing_cookies_is_slow() -> None:
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused
         assert refused[0].json()["error"] == "TOO_MANY_REQUESTS"
-        assert 0 < int(refused[0].headers["retry-after"]) <= 60
+        seconds = int(refused[0].headers["retry-after"])
+        assert 0 < seconds <= 60
+        assert refused[0].headers["ratelimit"] == f'"minute";r=0;t={seconds}'
+        assert refused[0].headers["ratelimit-policy"] == '"minute";q=120;w=60'
         # Who has been let in before goes on, and so does a server with a key.
         await told(http, good)
         key = f"nvk_{uuid4().hex}"

@@ -277,7 +277,7 @@ async def test_operators_look_and_only_administrators_change(pool: Any) -> None:
         assert (await refused(call(request(), **signed_in())))[1] == 403
 
 
-async def test_without_a_provider_there_is_no_pool_and_clones_are_listed(
+async def test_without_a_provider_there_is_no_pool_and_clones_are_listed_and_removed(
     stage: PoolStage,
 ) -> None:
     async with open_channel({**stage.environment, "VOICE_PROVIDER": ""}) as channel:
@@ -289,6 +289,8 @@ async def test_without_a_provider_there_is_no_pool_and_clones_are_listed(
         for call, request in (
             (pool.EvictVoice, pb.EvictVoiceRequest(voice_id=made.voice_clone_id)),
             (pool.ReconcileVoicePool, pb.ReconcileVoicePoolRequest()),
-            (pool.DeleteVoiceClone, pb.DeleteVoiceCloneRequest(voice_id=made.voice_clone_id)),
         ):
             assert await refused(call(request, **ADMIN)) == ("VOICE_POOL_DISABLED", 409)
+        deleting = pb.DeleteVoiceCloneRequest(voice_id=made.voice_clone_id)
+        assert (await pool.DeleteVoiceClone(deleting, **ADMIN)).removed
+        assert await all_clones(pool, 5) == []

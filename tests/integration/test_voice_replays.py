@@ -72,6 +72,15 @@ async def test_another_recording_under_the_same_key_is_refused(stage: Stage) -> 
     assert meta.voice_clone_id == first.voice_clone_id
 
 
+async def test_an_upload_is_the_same_whether_its_user_is_called_me_or_by_id(stage: Stage) -> None:
+    me = signed_in()
+    user_id, keyed = dict(me["metadata"])["x-user-id"], under("named", me)
+    asked = [as_json(samples.speech(1)), as_json(samples.speech(1))]
+    asked[1].user_id = user_id
+    answers = [await stage.voice.UploadVoice(each, **keyed) for each in asked]
+    assert answers[0] == answers[1]
+
+
 async def test_a_form_is_the_same_form_whatever_stands_between_its_fields(stage: Stage) -> None:
     keyed, recording = under("form", signed_in()), samples.speech(4)
     answers = [

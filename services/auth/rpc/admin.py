@@ -19,6 +19,7 @@ from services.auth.rpc.auth import UseCases
 from services.auth.rpc.moments import stamp, stamp_or_none
 from services.auth.usecases.codes import csv_of
 from services.auth.usecases.credits import Account
+from services.kernel.caller import owner
 
 Context: TypeAlias = grpc.aio.ServicerContext
 
@@ -45,7 +46,7 @@ class AdminServicer(AdminServiceServicer):
             plan=request.plan if request.HasField("plan") else None,
         )
         account = await self._ask.administration.update_user(
-            acting(), request.user_id, changes, self._clock()
+            acting(), owner(request.user_id), changes, self._clock()
         )
         return pb.UpdateUserResponse(user=_user(account))
 
@@ -76,7 +77,7 @@ class AdminServicer(AdminServiceServicer):
     ) -> pb.AdjustCreditsResponse:
         wanted = Adjustment(request.adjustment_id.lower(), request.amount, request.reason)
         account = await self._ask.administration.adjust_credits(
-            acting(), request.user_id, wanted, self._clock()
+            acting(), owner(request.user_id), wanted, self._clock()
         )
         return pb.AdjustCreditsResponse(char_count=account.balance.used, monthly_limit=account.limit)
 
