@@ -10,6 +10,9 @@ import structlog
 
 log = structlog.get_logger()
 
+# For what was cancelled to undo itself, with what it begins for that: longer than any of its calls takes.
+_UNDO_SECONDS = 5.0
+
 
 class Background:
     """Leaving it waits for what is under way; what is not done in time is cancelled, and may undo itself."""
@@ -20,6 +23,7 @@ class Background:
         self._limit_calls = limit_calls
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def start(self, work: Coroutine[Any, Any, None], seconds: float | None = None) -> asyncio.Task[None]:
         """`seconds` are the budget of all its calls to others; without, they keep to the request's."""
@@ -32,7 +36,12 @@ class Background:
         return task
 
     def start_retrying(self, work: Coroutine[Any, Any, None]) -> None:
-        """For what somebody else finishes if we do not: it is cancelled as soon as the process stops."""
+        """For what somebody else finishes, or time does, if we do not: it is cancelled as soon as the process
+        stops, and not begun any more from then on."""
+        if self._stopping:
+            work.close()
+            log.warning("retry_not_begun")
+            return
         self._retries.add(self.start(work))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -47,13 +56,22 @@ class Background:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stopping = True
         for retry in self._retries:
             retry.cancel()
+        await self._end(self._stop_seconds)
         if not self._tasks:
             return
-        _, late = await asyncio.wait(self._tasks, timeout=self._stop_seconds)
-        for task in late:
+        log.warning("background_work_cancelled", tasks=len(self._tasks))
+        for task in self._tasks:
             task.cancel()
-        if late:
-            log.warning("background_work_cancelled", tasks=len(late))
-            await asyncio.wait(late)
+        await self._end(_UNDO_SECONDS)
+        if self._tasks:
+            log.error("background_work_left", tasks=len(self._tasks))
+
+    async def _end(self, seconds: float) -> None:
+        """Also of what those begin who are waited for."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + seconds
+        while self._tasks and (left := give_up - clock()) > 0:
+            await asyncio.wait(self._tasks, timeout=left)
