@@ -36,7 +36,10 @@ ROUTES = {f"{route.method} {route.template}": route for route in read_routes(ROO
 OF_EARLIER_CLIENTS = [
     label for label, route in ROUTES.items() if route.template.startswith(("/api/users/", "/user/"))
 ]
-REFUSALS = {edge_pb2.ACCESS_ADMIN: "ADMIN_REQUIRED", edge_pb2.ACCESS_OPERATOR: "OPERATOR_REQUIRED"}
+REFUSALS: dict[int, str] = {
+    edge_pb2.ACCESS_ADMIN: "ADMIN_REQUIRED",
+    edge_pb2.ACCESS_OPERATOR: "OPERATOR_REQUIRED",
+}
 RESTRICTED = [label for label, route in ROUTES.items() if route.access in REFUSALS]
 
 
