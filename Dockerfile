@@ -68,7 +68,7 @@ COPY --from=gateway-code /opt/newvisions /opt/newvisions
 EXPOSE 8080 9100
 # Exec form here and below: the program is process 1 and hears SIGTERM itself.
 ENTRYPOINT ["/opt/venv/bin/python", "-m", "gateway"]
-CMD ["--settings", "/etc/newvisions/gateway.json"]
+CMD ["--settings", "/etc/newvisions"]
 
 FROM runtime AS service
 ARG SERVICE

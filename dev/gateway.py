@@ -33,7 +33,7 @@ def spec(plan: Plan, port: int, sockets: Path, limits: Limits | None, client: Pa
         otlp=plan.environment.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").removeprefix("http://"),
     )
     configuration = plan.data / "gateway.yaml"
-    configuration.write_text(render(settings))
+    configuration.write_text(render(settings, plan.environment))
     return Spec(
         name="gateway",
         command=(

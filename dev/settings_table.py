@@ -248,8 +248,9 @@ variables hold the credentials.
 which a password may stand.
 """
 _GATEWAY: Final = """\
-No environment variables: names in the JSON file that `python -m gateway --settings FILE` reads. `limits`
-and the two `*_tls` are objects, or null for none.
+No environment variables: names in the JSON file that `python -m gateway --settings PATH` reads, or in all
+`*.json` of a folder, each of which has settings of its own. `limits` and the two `*_tls` are objects, or null
+for none.
 """
 
 

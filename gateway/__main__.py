@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -24,7 +25,9 @@ _KILL_AFTER_SECONDS = 5.0
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway", description=__doc__)
-    parser.add_argument("--settings", type=Path, required=True, help="a JSON file with GatewaySettings")
+    parser.add_argument(
+        "--settings", type=Path, required=True, help="a JSON file with GatewaySettings, or a folder of them"
+    )
     parser.add_argument("--notice-seconds", type=float, default=5.0, help="not ready, but still serving")
     parser.add_argument("--drain-seconds", type=float, default=175.0, help="above the longest request")
     parser.add_argument("--concurrency", type=int, default=2, help="worker threads; one for each core")
@@ -37,7 +40,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
         configuration = Path(directory) / "envoy.yaml"
         try:
-            configuration.write_text(render(settings))
+            configuration.write_text(render(settings, os.environ))
         except ClientUnusable as error:
             sys.stderr.write(f"gateway: {error}\n")
             return 1

@@ -5,9 +5,13 @@
 
 import argparse
 import json
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -25,8 +29,8 @@ __all__ = ["GatewaySettings", "Limits", "load_settings", "render"]
 HERE = Path(__file__).parent
 
 
-def render(settings: GatewaySettings) -> str:
-    """The whole configuration as YAML. The same contracts and settings give the same text."""
+def render(settings: GatewaySettings, environment: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The whole configuration as YAML. The same contracts, settings and process give the same text."""
     routes, files = read_routes(Path(settings.descriptors)), read_client(settings.client)
     # Not autoescaped: this writes YAML, and every value goes through `tojson`.
     templates = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, trim_blocks=True)  # noqa: S701  # nosec B701
@@ -34,6 +38,7 @@ def render(settings: GatewaySettings) -> str:
         settings=settings,
         upstreams=[_upstream(name, settings.upstreams[name]) for name in SERVICES],
         telemetry=_upstream("telemetry", settings.otlp) if settings.otlp else None,
+        traced=_traced(environment),
         virtual_host=virtual_host(routes, settings, pages(Path(settings.descriptors)), client_routes(files)),
         most_page_bytes=largest(files),
         rate_limits=rate_limits(),
@@ -45,6 +50,13 @@ def render(settings: GatewaySettings) -> str:
         exchange_lua=f"local COOKIE = {json.dumps(settings.cookie_name)}\n"
         + (HERE / "exchange.lua").read_text(),
     )
+
+
+def _traced(environment: Mapping[str, str]) -> dict[str, str]:
+    """What traces say of this process: in OpenTelemetry's own variable, from which services have it too."""
+    told = environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    pairs = [pair.partition("=") for pair in told.split(",") if "=" in pair]
+    return {"service.namespace": "newvisions"} | {key.strip(): unquote(value) for key, _, value in pairs}
 
 
 def _known_origins(settings: GatewaySettings) -> str:
@@ -80,7 +92,7 @@ def _upstream(name: str, address: str) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Writes the gateway's configuration.")
-    parser.add_argument("--settings", type=Path, help="a JSON file with GatewaySettings")
+    parser.add_argument("--settings", type=Path, help="a JSON file with GatewaySettings, or a folder of them")
     parser.add_argument("--out", type=Path, help="where the configuration goes")
     parser.add_argument("--routes", action="store_true", help="print the route table as Markdown instead")
     parser.add_argument("--descriptors", type=Path, default=Path("gen/edge.pb"))
@@ -88,7 +100,7 @@ def main() -> None:
     if asked.routes:
         sys.stdout.write(markdown(read_routes(asked.descriptors)))
     elif asked.settings and asked.out:
-        asked.out.write_text(render(load_settings(asked.settings)))
+        asked.out.write_text(render(load_settings(asked.settings), os.environ))
     else:
         parser.error("give --settings and --out, or --routes")
 

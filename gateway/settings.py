@@ -85,19 +85,31 @@ class SettingsWrong(ValueError):
 
 
 def load_settings(path: Path) -> GatewaySettings:
-    """Raises SettingsWrong."""
-    try:
-        given = json.loads(path.read_text())
-    except OSError as error:
-        raise SettingsWrong(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise SettingsWrong(f"{path} is not JSON: {error}") from error
-    if isinstance(given, dict):
-        given["cors_origins"] = tuple(given.get("cors_origins") or ())
+    """Of a file, or of all *.json of a folder, each with settings of its own. Raises SettingsWrong."""
+    given: dict[str, object] = {}
+    for file in sorted(path.glob("*.json")) if path.is_dir() else [path]:
+        part = _read(file)
+        if twice := sorted(part.keys() & given.keys()):
+            raise SettingsWrong(f"{file}: set in another file as well: {', '.join(twice)}")
+        given |= part
     try:
         return _made(GatewaySettings, given, "")
     except ValueError as error:
         raise SettingsWrong(f"{path}: {error}") from error
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        given = json.loads(file.read_text())
+    except OSError as error:
+        raise SettingsWrong(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsWrong(f"{file} is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise SettingsWrong(f"{file}: the settings must be an object")
+    if "cors_origins" in given:
+        given["cors_origins"] = tuple(given["cors_origins"] or ())
+    return given
 
 
 def _made(kind: type[T], given: object, where: str) -> T:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass(frozen=True)
 class Seen:
-    service: str
     span: Span
+    # What it says of its process.
+    resource: Mapping[str, str]
+
+    @property
+    def service(self) -> str:
+        return self.resource["service.name"]
 
     @property
     def name(self) -> str:
@@ -43,7 +48,7 @@ class Collector(TraceServiceServicer):  # type: ignore[misc]
             attributes = {found.key: found.value.string_value for found in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    self.traces[span.trace_id.hex()].append(Seen(attributes["service.name"], span))
+                    self.traces[span.trace_id.hex()].append(Seen(span, attributes))
         return pb.ExportTraceServiceResponse()
 
     async def whole(self, trace_id: str, *names: str) -> list[Seen]:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from dev.ports import free_port
 from dev.project import PYTHONPATH
 from gateway.settings import SERVICES, GatewaySettings
+from tests.e2e.collector import collecting
 from tests.integration.gateway_envoy import ROOT, until_ready
 from tests.integration.gateway_stage import Stage, bearer
 
@@ -33,7 +35,7 @@ async def stage() -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def gateway_process(
-    stage: Stage, metrics_port: int = 0
+    stage: Stage, metrics_port: int = 0, otlp: str = "", **environment: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
     port = free_port()
     with TemporaryDirectory(prefix="nv-", dir="/tmp") as name:
@@ -45,12 +47,15 @@ async def gateway_process(
             descriptors=str(ROOT / "gen/edge.pb"),
             access_log=f"{name}/access.log",
             metrics_port=metrics_port,
+            otlp=otlp,
         )
-        file = Path(name) / "gateway.json"
-        file.write_text(json.dumps(asdict(settings)))
+        given = asdict(settings)
+        # As in a pod, where a component adds a file.
+        (Path(name) / "telemetry.json").write_text(json.dumps({"otlp": given.pop("otlp")}))
+        (Path(name) / "gateway.json").write_text(json.dumps(given))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gateway", "--settings", str(file), "--notice-seconds", "0.2"),
-            env=PYTHONPATH,
+            *(sys.executable, "-m", "gateway", "--settings", name, "--notice-seconds", "0.2"),
+            env={**PYTHONPATH, **environment},
             cwd=ROOT,
         )
         try:
@@ -103,6 +108,21 @@ async def test_monitoring_sees_metrics_and_nothing_else_of_the_admin_interface(s
             ("POST", "/stats/prometheus"),
         ):
             assert (await http.request(method, path)).status_code == 404
+
+
+async def test_traces_say_which_gateway_they_are_of(stage: Stage) -> None:
+    told = "service.instance.id=gateway-1,service.version=1.2%2B3"
+    async with (
+        collecting() as collector,
+        gateway_process(stage, otlp=collector.address, OTEL_RESOURCE_ATTRIBUTES=told) as (_, http),
+    ):
+        trace_id = uuid4().hex
+        header = {"traceparent": f"00-{trace_id}-{uuid4().hex[:16]}-01"}
+        assert (await http.get("/v1/recordings/x", headers={**bearer(), **header})).status_code == 200
+        (seen,) = await collector.whole(trace_id)
+    which = {"service.instance.id": "gateway-1", "service.version": "1.2+3"}
+    wanted = {"service.name": "gateway", "service.namespace": "newvisions", **which}
+    assert wanted.items() <= seen.resource.items()
 
 
 async def test_performances_that_nobody_was_there_for_are_counted_by_the_gateway() -> None:

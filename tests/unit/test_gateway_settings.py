@@ -59,6 +59,17 @@ def test_wrong_settings_are_named(tmp_path: Path, wrong: object, said: str) -> N
     assert said in str(failure.value)
 
 
+def test_files_of_a_folder_add_up_and_none_repeats_another(tmp_path: Path) -> None:
+    written(tmp_path, GOOD)
+    (tmp_path / "telemetry.json").write_text('{"otlp": "collector:4317"}')
+    (tmp_path / "notes.txt").write_text("no settings")
+    settings = load_settings(tmp_path)
+    assert (settings.otlp, settings.cors_origins) == ("collector:4317", ("https://a.example",))
+    (tmp_path / "telemetry.json").write_text('{"otlp": "collector:4317", "limits": null}')
+    with pytest.raises(SettingsWrong, match=r"telemetry\.json: set in another file as well: limits"):
+        load_settings(tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [None, "{"])
 def test_the_process_ends_with_one_line(tmp_path: Path, wrong: str | None) -> None:
     path = tmp_path / "absent.json" if wrong is None else written(tmp_path, wrong)

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from gateway.settings import GatewaySettings, load_settings
+
 ROOT = Path(__file__).parents[3]
 # What is rendered: an overlay, and the components that it does not have by itself.
 VARIANTS: Mapping[str, tuple[str, ...]] = {
@@ -20,7 +22,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "prod with keda": ("keda",),
     "prod with mtls": ("mtls",),
     "prod with migrations": ("migrations",),
-    "prod with everything": ("keda", "migrations", "mtls"),
+    "prod with tracing": ("tracing",),
+    "prod with everything": ("keda", "migrations", "mtls", "tracing"),
 }
 Manifest = dict[str, Any]
 
@@ -51,6 +54,23 @@ class Rendered:
             for workload in [*self.workloads, *self.jobs]
             if labels.items() <= pod_labels(workload).items()
         ]
+
+
+def has(variant: str, component: str) -> bool:
+    return component in VARIANTS[variant]
+
+
+def gateway_settings(cluster: Rendered) -> GatewaySettings:
+    """As the gateway reads them, from the files that its pod has."""
+    deployment = cluster.named("Deployment", "gateway")
+    (container,) = containers(deployment)
+    (volume,) = [found for found in pod(deployment)["volumes"] if found["name"] == "settings"]
+    (mount,) = [found for found in container["volumeMounts"] if found["name"] == "settings"]
+    assert container["args"][:2] == ["--settings", mount["mountPath"]]
+    with TemporaryDirectory() as directory:
+        for name, text in cluster.named("ConfigMap", volume["configMap"]["name"])["data"].items():
+            (Path(directory) / name).write_text(text)
+        return load_settings(Path(directory))
 
 
 def pod_labels(workload: Manifest) -> dict[str, str]:

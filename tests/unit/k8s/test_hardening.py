@@ -1,12 +1,21 @@
 """What a pod may do, what it is told in secret, and what others see of it."""
 
-import json
-
 import pytest
 
 from dev.services import SERVICES
 from gateway.routes import read_routes
-from tests.unit.k8s import ROOT, VARIANTS, Manifest, Rendered, containers, pod, pod_labels, rendered
+from tests.unit.k8s import (
+    ROOT,
+    VARIANTS,
+    Manifest,
+    Rendered,
+    containers,
+    gateway_settings,
+    has,
+    pod,
+    pod_labels,
+    rendered,
+)
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
 SECURITY = "pod-security.kubernetes.io"
@@ -97,8 +106,10 @@ def _watched(cluster: Rendered, monitor: Manifest) -> list[str]:
     return found
 
 
-def test_traces_say_which_pod_of_which_release_they_are_of(cluster: Rendered) -> None:
-    for name in SERVICES:
+def test_traces_say_which_pod_of_which_release_they_are_of(cluster: Rendered, variant: str) -> None:
+    collector = gateway_settings(cluster).otlp
+    assert bool(collector) == has(variant, "tracing")
+    for name in [*SERVICES, *(["gateway"] if collector else [])]:
         deployment = cluster.named("Deployment", name)
         told = {variable["name"]: variable for variable in containers(deployment)[0]["env"]}
         paths = {
@@ -112,12 +123,14 @@ def test_traces_say_which_pod_of_which_release_they_are_of(cluster: Rendered) ->
         attributes = dict(pair.split("=") for pair in told["OTEL_RESOURCE_ATTRIBUTES"]["value"].split(","))
         assert attributes["service.instance.id"] == "$(POD_NAME)"
         assert attributes["service.version"] == "$(POD_VERSION)"
+        if name != "gateway":
+            endpoint = told.get("OTEL_EXPORTER_OTLP_ENDPOINT", {"value": ""})["value"]
+            assert endpoint.removeprefix("http://") == collector
 
 
 def test_a_gateway_with_certificates_calls_with_them(cluster: Rendered, variant: str) -> None:
-    (found,) = [found for found in cluster.of("ConfigMap") if "gateway.json" in found["data"]]
-    secured = "upstream_tls" in json.loads(found["data"]["gateway.json"])
-    assert secured == ("mtls" in variant or "everything" in variant)
+    secured = gateway_settings(cluster).upstream_tls is not None
+    assert secured == has(variant, "mtls")
     for name in SERVICES:
         told = {variable["name"] for variable in containers(cluster.named("Deployment", name))[0]["env"]}
         assert ("TLS_KEY_FILE" in told) == secured

@@ -1,16 +1,24 @@
 """Who may speak to whom: every call that the product makes is open, and no other."""
 
-import json
 from collections.abc import Iterator, Mapping
 from itertools import product
 
 import pytest
 
 from dev.services import CALLED_LATER, PEERS, SERVICES, STORES
-from tests.unit.k8s import VARIANTS, Manifest, Rendered, containers, pod_labels, rendered
+from tests.unit.k8s import (
+    VARIANTS,
+    Manifest,
+    Rendered,
+    containers,
+    gateway_settings,
+    has,
+    pod_labels,
+    rendered,
+)
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
-GRPC, MONGO, VALKEY, METRICS, HTTPS = 50051, 27017, 6379, 9100, 443
+GRPC, MONGO, VALKEY, METRICS, HTTPS, OTLP = 50051, 27017, 6379, 9100, 443, 4317
 CALLS = {name: {*PEERS.get(name, ()), *CALLED_LATER.get(name, ())} for name in SERVICES}
 
 
@@ -68,6 +76,16 @@ def test_all_may_ask_for_names_and_monitoring_may_read_metrics(cluster: Rendered
     assert _ports(metrics) == [METRICS]
 
 
+def test_traces_go_to_their_collector_and_nowhere_without_one(cluster: Rendered, variant: str) -> None:
+    for name in ["gateway", *SERVICES]:
+        (ends, *more) = [rule["to"] for rule in _rules(cluster, name, "egress") if OTLP in _ports(rule)] or [
+            []
+        ]
+        labels = {"newvisions.io/telemetry": "true"}
+        wanted = [{"namespaceSelector": {"matchLabels": labels}}] if has(variant, "tracing") else []
+        assert (ends, more) == (wanted, [])
+
+
 def test_addresses_name_services_that_are_there(cluster: Rendered) -> None:
     ports = {
         service["metadata"]["name"]: {port["port"] for port in service["spec"]["ports"]}
@@ -82,18 +100,13 @@ def test_addresses_name_services_that_are_there(cluster: Rendered) -> None:
                 assert int(port) in ports[host]
                 called[host] = setting
         assert called.keys() == CALLS[name], name
-    (volume,) = [
-        volume
-        for volume in cluster.named("Deployment", "gateway")["spec"]["template"]["spec"]["volumes"]
-        if volume["name"] == "settings"
-    ]
-    gateway = json.loads(cluster.named("ConfigMap", volume["configMap"]["name"])["data"]["gateway.json"])
-    for name, upstream in gateway["upstreams"].items():
+    gateway = gateway_settings(cluster)
+    for name, upstream in gateway.upstreams.items():
         host, _, port = upstream.partition(":")
         assert host == f"{name}.newvisions.svc.cluster.local"
         assert int(port) in ports[name]
     listens = {port["name"]: port["containerPort"] for port in containers(_gateway(cluster))[0]["ports"]}
-    assert listens == {"http": gateway["listen_port"], "metrics": gateway["metrics_port"]}
+    assert listens == {"http": gateway.listen_port, "metrics": gateway.metrics_port}
 
 
 def test_certificates_have_the_names_that_callers_ask_for(cluster: Rendered, variant: str) -> None:
@@ -102,7 +115,7 @@ def test_certificates_have_the_names_that_callers_ask_for(cluster: Rendered, var
         for found in cluster.of("Certificate")
         if found["spec"].get("dnsNames")
     }
-    if "mtls" not in variant and "everything" not in variant:
+    if not has(variant, "mtls"):
         assert certificates == {}
         return
     for name in ["gateway", *SERVICES]:

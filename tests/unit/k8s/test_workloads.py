@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 from dev.services import SERVICES, STORES
 from gateway.routes import read_routes
 from newvisions.edge.v1 import edge_pb2
+from services.kernel import tracing
 from services.kernel.schema import SchemaSettings
 from services.kernel.server import ServerSettings
 from services.kernel.settings import SECRETS_DIR
@@ -17,7 +18,14 @@ from tests.unit.k8s import ROOT, VARIANTS, Manifest, Rendered, containers, pod, 
 
 pytestmark = pytest.mark.parametrize("variant", VARIANTS)
 # What the platform and the telemetry library read, and none of our settings classes.
-FOREIGN = {"POD_NAME", "POD_NAMESPACE", "POD_VERSION", "OTEL_RESOURCE_ATTRIBUTES", SECRETS_DIR}
+FOREIGN = {
+    "POD_NAME",
+    "POD_NAMESPACE",
+    "POD_VERSION",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    tracing.ENDPOINT,
+    SECRETS_DIR,
+}
 UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
