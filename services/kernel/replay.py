@@ -5,9 +5,9 @@ back. A service that needs more than that (perform) does it by itself.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from uuid import uuid4
 
 import structlog
@@ -17,10 +17,16 @@ from services.kernel.errors import Kind, ServiceError
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 _POLL_SECONDS: Final = 0.02
 _LONGEST_POLL_SECONDS: Final = 0.25
 # Without a deadline of the caller's.
 _USUAL_SECONDS: Final = 10.0
+# Until a key that may be ours is given back; a claim that is still on its way arrives before.
+_FREE_AFTER_SECONDS: Final = (0.25, 1.0, 4.0)
+# For work that was cancelled to give its key back.
+_UNDO_SECONDS: Final = 2.0
 
 
 class KeyInvalid(ServiceError):
@@ -91,7 +97,7 @@ async def once(
     clock = asyncio.get_running_loop().time
     give_up = clock() + (_USUAL_SECONDS if seconds is None else seconds)
     pause = _POLL_SECONDS
-    while (earlier := await replays.claim(attempt)) is not None:
+    while (earlier := await _claimed(replays, attempt)) is not None:
         if not earlier.same_request:
             raise KeyReused("This Idempotency-Key was used for another request.")
         if earlier.answer is not None:
@@ -101,29 +107,83 @@ async def once(
             raise StillUnderWay("The first request with this Idempotency-Key is still under way.")
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
-    task = asyncio.create_task(_kept(replays, attempt, work))
-    _under_way.add(task)
-    task.add_done_callback(_ended)
     # A caller who leaves in the middle asks again: there must be one outcome then.
-    return await asyncio.shield(task)
+    task = _begun(_kept(replays, attempt, work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda ended: _tell(method, ended))
+        raise
 
 
 # The event loop itself keeps no hold of its tasks.
-_under_way: set[asyncio.Task[bytes]] = set()
+_under_way: set[asyncio.Task[Any]] = set()
 
 
-def _ended(task: asyncio.Task[bytes]) -> None:
-    _under_way.discard(task)
-    if not task.cancelled():
-        # Told already to whoever is still there.
-        task.exception()
+async def finish(seconds: float) -> None:
+    """Waits for work whose caller has left, before what it works with is closed. What is not done in time is
+    cancelled, and gives its key back."""
+    await _ended(seconds)
+    if not _under_way:
+        return
+    log.warning("replayed_work_cancelled", tasks=len(_under_way))
+    for task in _under_way:
+        task.cancel()
+    await _ended(_UNDO_SECONDS)
+
+
+async def _ended(seconds: float) -> None:
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + seconds
+    while _under_way and (left := give_up - clock()) > 0:
+        await asyncio.wait(_under_way, timeout=left)
+
+
+def _begun(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = asyncio.create_task(work)
+    _under_way.add(task)
+    task.add_done_callback(_under_way.discard)
+    return task
+
+
+def _tell(method: str, ended: asyncio.Task[bytes]) -> None:
+    """Nobody is there any more to be answered, and to have it logged."""
+    crash = None if ended.cancelled() else ended.exception()
+    if crash is not None and not isinstance(crash, ServiceError):
+        log.error("rpc_crashed", method=method, exc_info=crash)
+
+
+async def _claimed(replays: Replays, attempt: Attempt) -> Earlier | None:
+    try:
+        return await replays.claim(attempt)
+    except (ServiceError, asyncio.CancelledError):
+        # It may have been written all the same, and nobody would work under it.
+        _begun(_free_later(replays, attempt))
+        raise
+
+
+async def _free_later(replays: Replays, attempt: Attempt) -> None:
+    for pause in _FREE_AFTER_SECONDS:
+        await asyncio.sleep(pause)
+        if await _freed(replays, attempt):
+            return
+
+
+async def _freed(replays: Replays, attempt: Attempt) -> bool:
+    """Otherwise it expires by itself, soon after the longest that such a call may take."""
+    try:
+        await replays.free(attempt)
+    except ServiceError as error:
+        log.warning("key_not_given_back", method=attempt.method, cause=error.reason)
+        return False
+    return True
 
 
 async def _kept(replays: Replays, attempt: Attempt, work: Callable[[], Awaitable[bytes]]) -> bytes:
     try:
         answer = await work()
     except BaseException:
-        await replays.free(attempt)
+        await _freed(replays, attempt)
         raise
     try:
         await replays.keep(attempt, answer)

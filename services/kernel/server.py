@@ -22,7 +22,7 @@ from prometheus_client import start_http_server
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.kernel import edge, logs
+from services.kernel import edge, logs, replay
 from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
 from services.kernel.errors import ServiceError
 from services.kernel.pulse import watch_the_loop
@@ -160,8 +160,16 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         await checks.enter_graceful_shutdown()
         log.info("server_draining", services=sorted(services))
         await asyncio.sleep(settings.drain_seconds)
-        await server.stop(settings.stop_grace_seconds)
+        await _end_calls(server, settings.stop_grace_seconds)
     log.info("server_stopped", services=sorted(services))
+
+
+async def _end_calls(server: grpc.aio.Server, seconds: float) -> None:
+    """Also what goes on when its caller has left: it works with what is closed next."""
+    clock = asyncio.get_running_loop().time
+    give_up = clock() + seconds
+    await server.stop(seconds)
+    await replay.finish(give_up - clock())
 
 
 def _keep_pauses_short() -> None:
