@@ -53,3 +53,25 @@ async def test_a_connection_can_be_had_after_those_who_waited_for_one_were_cance
         _, stuck = await asyncio.wait([*waiting, *reading(4)], timeout=20)
         assert not stuck
         assert all(task.cancelled() for task in waiting)
+
+
+async def test_a_server_is_found_after_those_who_waited_for_it_were_cancelled_twice(tmp_path: Path) -> None:
+    port = free_port()
+    async with database_client(embedded.mongo_url(port), CONNECTIONS, seconds=10) as client:
+        notes = client["database_client"]["notes"]
+        waiting = [asyncio.create_task(notes.find_one({"_id": "a"})) for _ in range(20)]
+        # By now each waits for a server that is not there.
+        for _ in range(100):
+            await asyncio.sleep(0)
+        for _ in range(2):
+            for task in waiting:
+                task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait(waiting, timeout=20)
+        assert all(task.cancelled() for task in waiting)
+        server = await Process.start(embedded.mongo(port, tmp_path), tmp_path, ROOT)
+        try:
+            async with asyncio.timeout(20):
+                assert await notes.find_one({"_id": "a"}) is None
+        finally:
+            await server.stop()
