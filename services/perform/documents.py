@@ -58,6 +58,7 @@ def recording_of(recording: Recording) -> dict[str, Any]:
         "sample_hash": recording.sample_hash,
         "leased_at": recording.leased_at,
         "engine": recording.engine,
+        "model": recording.model,
         "waveform": list(recording.waveform),
         "filename": recording.filename,
     }
@@ -80,6 +81,8 @@ def recording_in(document: dict[str, Any]) -> Recording:
         sample_hash=kept["sample_hash"],
         leased_at=kept["leased_at"],
         engine=kept["engine"],
+        # Recordings of older releases have none; what they cost is settled.
+        model=kept.get("model", kept["engine"]),
         waveform=tuple(kept["waveform"]),
         filename=kept["filename"],
     )

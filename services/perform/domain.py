@@ -118,6 +118,8 @@ class Delivery:
     speed: float = 1.0
     # mp3, opus, aac, flac, wav or pcm.
     audio_format: str = "mp3"
+    # Empty for whichever speaks in the voice.
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,13 @@ class LeasedVoice:
     sample_hash: str
     # Grows with each change of the user's voice.
     fence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who is heard, known with the first audio: the model, by the name that prices are listed under."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +175,8 @@ class Recording:
     sample_hash: str
     leased_at: datetime
     engine: str
+    # What was spoken with, and is charged for.
+    model: str
     waveform: tuple[int, ...]
     filename: str
 

@@ -17,7 +17,7 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceS
 from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import PeerUnavailable, outgoing, peer
-from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences
+from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences, Speaker
 from services.perform.script import Script
 from services.perform.speech_errors import VoiceMissing
 
@@ -53,9 +53,9 @@ class AuthCredits:
                 reply = await self._stub.ReserveCredits(request, **outgoing(self._seconds))
         return _preferences(reply.settings)
 
-    async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, model: str) -> Charge:
         request = auth.SettleCreditsRequest(
-            user_id=user_id, performance_id=str(performance_id), characters=characters, model=engine
+            user_id=user_id, performance_id=str(performance_id), characters=characters, model=model
         )
         async for attempt in _again():
             with attempt, peer("auth"):
@@ -217,7 +217,7 @@ class SynthesisSpeech:
 
     async def speak(
         self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
-    ) -> AsyncGenerator[bytes | Made, None]:
+    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
         request = _spoken(script.text, voice, delivery, recording_id)
         if not script.whole:
             heard = False
@@ -238,11 +238,15 @@ class SynthesisSpeech:
             async for piece in pieces:
                 yield piece
 
-    async def _heard(self, ask: Callable[..., Any], asked: Any) -> AsyncGenerator[bytes | Made, None]:
+    async def _heard(
+        self, ask: Callable[..., Any], asked: Any
+    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
         """Asked within `peer`, or the call is missing in the trace and among the calls that are counted."""
         with peer("synthesis", {VoiceMissing.reason: VoiceMissing}):
             async with _messages(ask(asked, **outgoing(self._seconds))) as messages:
                 async for message in messages:
+                    if message.model:
+                        yield Speaker(message.model)
                     if message.audio:
                         yield message.audio
                     if message.HasField("summary"):
@@ -267,6 +271,7 @@ def _spoken(
         recording_id=str(recording_id),
         title=delivery.title,
         format=delivery.audio_format,
+        model=delivery.model,
     )
     if delivery.background_volume is not None:
         request.background.volume_percent = delivery.background_volume

@@ -22,6 +22,7 @@ from services.perform.domain import (
     Performance,
     Preferences,
     Recording,
+    Speaker,
     State,
 )
 from services.perform.filing import StoredAudio, Wanted
@@ -35,7 +36,7 @@ class Credits(Protocol):
     ) -> Preferences:
         """Set credits aside, and return the user's settings. Raises CREDITS_EXHAUSTED."""
 
-    async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, model: str) -> Charge:
         """Charge what was spoken. Safe to repeat: the first outcome stands."""
 
     async def release(self, user_id: str, performance_id: UUID) -> None:
@@ -76,11 +77,11 @@ class Notes(Protocol):
 class Speech(Protocol):
     def speak(
         self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
-    ) -> AsyncGenerator[bytes | Made, None]:
-        """Audio as it is made, then what was made; audio without that is not whole.
+    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
+        """Who speaks, audio as it is made, then what was made; audio without that is not whole.
 
         A script that is still being written is spoken as far as it goes, then on. Raises VoiceMissing when
-        the voice is no longer where it was kept.
+        the voice is no longer where it was kept, MODEL_NOT_FOUND when it is not spoken by the wanted model.
         """
 
 

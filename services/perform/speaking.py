@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from services.perform.domain import Delivery, LeasedVoice, Made
+from services.perform.domain import Delivery, LeasedVoice, Made, Speaker
 from services.perform.ports import Ports
 from services.perform.script import Script
 from services.perform.speech_errors import VoiceMissing
@@ -32,8 +32,9 @@ class Words:
 
 async def spoken(
     ports: Ports, words: Words, voice: LeasedVoice
-) -> AsyncGenerator[LeasedVoice | bytes | Made, None]:
-    """Audio as it is made, then what was made; before that the voice, if it is another than the leased one.
+) -> AsyncGenerator[LeasedVoice | Speaker | bytes | Made, None]:
+    """Who speaks, audio as it is made, then what was made; before that the voice, if it is another than the
+    leased one.
 
     A voice is missed only as long as nothing was heard: nobody changes voices in the middle. Consume
     inside `aclosing`.
@@ -55,7 +56,7 @@ async def spoken(
             yield piece
 
 
-def _spoken(ports: Ports, words: Words, voice: LeasedVoice) -> AsyncGenerator[bytes | Made, None]:
+def _spoken(ports: Ports, words: Words, voice: LeasedVoice) -> AsyncGenerator[Speaker | bytes | Made, None]:
     return ports.speech.speak(words.script, voice, words.delivery, words.performance_id)
 
 

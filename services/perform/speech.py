@@ -8,11 +8,11 @@ from typing import Final
 from uuid import UUID
 
 from services.perform.domain import Delivery, Preferences, language_tag
-from services.perform.speech_errors import ModelNotFound, VoiceNotFound
+from services.perform.speech_errors import VoiceNotFound
 
 OWN_VOICE: Final = "me"
 # Other makers' names for speech models, which clients send because they must send something.
-_ANY_ENGINE: Final = re.compile(r"tts-.+|gpt-.+-tts(-.+)?")
+_ANY_MODEL: Final = re.compile(r"tts-.+|gpt-.+-tts(-.+)?")
 _BYTES_PER_SECOND: Final = {
     "mp3": 16_000,
     # With its page around each packet.
@@ -62,12 +62,6 @@ def check_voice(asked: str, clone_id: str) -> None:
         raise VoiceNotFound("You have no such voice.")
 
 
-def check_model(asked: str, engine: str) -> None:
-    """The voice decides the engine: asking for another one cannot be granted, and is not passed over."""
-    if asked != engine and not _ANY_ENGINE.fullmatch(asked):
-        raise ModelNotFound(f"Your voice is spoken by the engine {engine!r}, not by the model you asked for.")
-
-
 def delivery(preferences: Preferences, order: SpeechOrder) -> Delivery:
     """The voice alone, as its user likes it, at the speed and in the form that were asked for."""
     return Delivery(
@@ -79,6 +73,7 @@ def delivery(preferences: Preferences, order: SpeechOrder) -> Delivery:
         date="",
         speed=order.speed,
         audio_format=order.audio_format,
+        model="" if _ANY_MODEL.fullmatch(order.model) else order.model,
     )
 
 

@@ -15,11 +15,6 @@ class VoiceNotFound(ServiceError):
     action = 'Send "me" as the voice, or your own voice clone id.'
 
 
-class ModelNotFound(ServiceError):
-    kind, reason = Kind.NOT_FOUND, "MODEL_NOT_FOUND"
-    action = "Send tts-1, which is whatever engine speaks in your voice."
-
-
 class SpeechUnderWay(ServiceError):
     kind, reason = Kind.CONFLICT, "SPEECH_UNDER_WAY"
     action = "Ask again with the same Idempotency-Key: then it is given from its beginning."

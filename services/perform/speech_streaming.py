@@ -17,7 +17,7 @@ from prometheus_client import Counter, Histogram
 from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.background import Background
-from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences
+from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences, Speaker
 from services.perform.errors import AudioNotWhole
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
@@ -29,7 +29,6 @@ from services.perform.speech import (
     KeyClaim,
     SpeechOrder,
     characters_made,
-    check_model,
     check_voice,
     delivery,
 )
@@ -78,11 +77,17 @@ class _Saying:
     preferences: Preferences = field(init=False)
     delivery: Delivery = field(init=False)
     voice: LeasedVoice = field(init=False)
+    # Set with the first audio, unless the speech service is of an older release.
+    speaker: Speaker | None = None
     audio_bytes: int = 0
     whole: bool = False
     charge: Charge | None = None
     failure: ServiceError | None = None
     began: float = field(default_factory=perf_counter)
+
+    @property
+    def model(self) -> str:
+        return self.speaker.model if self.speaker else self.voice.engine
 
     @property
     def characters(self) -> int:
@@ -152,7 +157,6 @@ class SpeechStreaming:
         if request.order.voice != OWN_VOICE:
             check_voice(request.order.voice, await self._ports.voices.clone_id(request.user_id))
         await saga.run(self._held, saying)
-        check_model(request.order.model, saying.voice.engine)
         saying.delivery = delivery(saying.preferences, request.order)
 
     async def _reserve(self, saying: _Saying) -> None:
@@ -174,6 +178,8 @@ class SpeechStreaming:
             async for piece in pieces:
                 if isinstance(piece, LeasedVoice):
                     saying.voice = piece
+                elif isinstance(piece, Speaker):
+                    saying.speaker = piece
                 elif isinstance(piece, Made):
                     saying.whole = True
                 else:
@@ -222,7 +228,7 @@ class SpeechStreaming:
     async def _settle(self, saying: _Saying, characters: int) -> None:
         request = saying.request
         saying.charge = await self._ports.credits.settle(
-            request.user_id, request.speech_id, characters, saying.voice.engine
+            request.user_id, request.speech_id, characters, saying.model
         )
 
     async def _settle_later(self, saying: _Saying, characters: int) -> None:

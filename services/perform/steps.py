@@ -20,6 +20,7 @@ from services.perform.domain import (
     Patience,
     Preferences,
     Recording,
+    Speaker,
     delivery,
 )
 from services.perform.errors import AudioNotWhole, TextTooLong
@@ -74,6 +75,8 @@ class Take:
     script: Script = field(default_factory=Script)
     # Who goes on with it, when its beginning was there before the rest.
     writing: asyncio.Task[None] | None = None
+    # Set with the first audio, unless the speech service is of an older release.
+    speaker: Speaker | None = None
     made: Made = field(init=False)
     recording: Recording = field(init=False)
     charge: Charge | None = None
@@ -196,6 +199,9 @@ class Story:
                 if isinstance(piece, LeasedVoice):
                     take.voice, take.leased_at = piece, self._now()
                     continue
+                if isinstance(piece, Speaker):
+                    take.speaker = piece
+                    continue
                 if not take.sound.audio:
                     FIRST_AUDIO_SECONDS.observe(perf_counter() - take.began)
                 take.sound.add(piece)
@@ -222,7 +228,7 @@ class Story:
     async def _settle(self, take: Take) -> None:
         kept = take.recording
         take.charge = await self._ports.credits.settle(
-            take.user_id, take.performance_id, len(kept.text), kept.engine
+            take.user_id, take.performance_id, len(kept.text), kept.model
         )
 
 
@@ -268,6 +274,7 @@ def _recording(take: Take, now: datetime) -> Recording:
         sample_hash=take.voice.sample_hash,
         leased_at=take.leased_at,
         engine=take.voice.engine,
+        model=take.speaker.model if take.speaker else take.voice.engine,
         waveform=take.made.waveform,
         filename=file_name(take.delivery.title, take.delivery.date, take.performance_id),
     )

@@ -37,6 +37,11 @@ class LanguageNotSpoken(ServiceError):
     action = "Choose a language that this engine speaks."
 
 
+class ModelNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "MODEL_NOT_FOUND"
+    action = "Leave the choice to the voice: send tts-1."
+
+
 class OpeningMissing(ServiceError):
     kind, reason = Kind.INVALID, "INVALID_REQUEST"
     action = "Say in the first message how to speak."
@@ -207,17 +212,20 @@ class Order:
     labels: Labels = field(default_factory=Labels)
     background: Background = field(default_factory=Background)
     medium: Medium = field(default_factory=Medium)
+    # Empty for whichever the engine speaks with.
+    model: str = ""
     # How the text goes on while it is being written; None when it is whole.
     further: AsyncIterator[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Whole frames; only the last piece has the summary, only the first the content type."""
+    """Whole frames; only the last piece has the summary, only the first the content type and the model."""
 
     audio: bytes
     summary: Summary | None = None
     content_type: str = ""
+    model: str = ""
 
 
 SAMPLE_SECONDS: Final = (1, 70)

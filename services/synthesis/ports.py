@@ -48,6 +48,13 @@ class SpeaksAsWritten(Protocol):
         """
 
 
+@runtime_checkable
+class SpeaksByModel(Protocol):
+    """What an engine may say beside its name: which of its provider's models speaks. Prices go by that."""
+
+    model: str
+
+
 class Mark(Protocol):
     """The mark of one memo, while it is made."""
 

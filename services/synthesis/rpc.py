@@ -5,13 +5,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from google.api.httpbody_pb2 import HttpBody
-
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceServicer
-from services.kernel.caller import caller
-from services.kernel.edge import send_headers
-from services.kernel.ranges import range_headers, span
+from services.kernel.playing import played
 from services.synthesis.domain import (
     Background,
     Delivery,
@@ -61,13 +57,13 @@ class SynthesisServicer(SynthesisServiceServicer):
                 yield _told(pb.SynthesizeAsWrittenResponse, piece)
 
     async def GetFanSound(self, request: pb.GetFanSoundRequest, context: Any) -> pb.GetFanSoundResponse:
-        return pb.GetFanSoundResponse(body=await _played(await self._sound("fan", request), context))
+        return pb.GetFanSoundResponse(body=await played(await self._sound("fan", request), context))
 
     async def GetAmbientSound(
         self, request: pb.GetAmbientSoundRequest, context: Any
     ) -> pb.GetAmbientSoundResponse:
         sound = await self._sound(request.sound, request)
-        return pb.GetAmbientSoundResponse(body=await _played(sound, context))
+        return pb.GetAmbientSoundResponse(body=await played(sound, context))
 
     async def _sound(self, name: str, request: pb.GetFanSoundRequest | pb.GetAmbientSoundRequest) -> bytes:
         volume = request.volume if request.HasField("volume") else 100
@@ -79,14 +75,7 @@ class SynthesisServicer(SynthesisServiceServicer):
         volume = request.volume if request.HasField("volume") else 30
         background = Background(Sound.named(request.sound), volume, request.ducking)
         preview = await hear_preview(self._showroom, background)
-        return pb.PreviewAmbienceResponse(body=await _played(preview, context))
-
-
-async def _played(audio: bytes, context: Any) -> HttpBody:
-    """The whole, or the part that a player asks for."""
-    part = span(caller().headers.get("range", ""), len(audio))
-    await send_headers(context, range_headers(part, len(audio)))
-    return HttpBody(content_type="audio/mpeg", data=audio[part.start : part.end] if part else audio)
+        return pb.PreviewAmbienceResponse(body=await played(preview, context))
 
 
 async def _opening(requests: AsyncIterator[pb.SynthesizeAsWrittenRequest]) -> pb.SynthesizeRequest:
@@ -110,6 +99,7 @@ def _order(request: pb.SynthesizeRequest) -> Order:
         labels=Labels(request.title, request.recording_id),
         background=_background(request.background),
         medium=Medium.wanted(request.format, request.sample_rate),
+        model=request.model,
     )
 
 
@@ -135,6 +125,6 @@ M = TypeVar("M", pb.SynthesizeResponse, pb.SynthesizeAsWrittenResponse)
 def _told(message: type[M], piece: Piece) -> M:
     """Two messages with the same fields: each call has its own answer."""
     if piece.summary is None:
-        return message(audio=piece.audio, content_type=piece.content_type)
+        return message(audio=piece.audio, content_type=piece.content_type, model=piece.model)
     summary = pb.Summary(duration_seconds=piece.summary.duration_seconds, waveform=piece.summary.waveform)
     return message(audio=piece.audio, summary=summary)

@@ -15,6 +15,7 @@ from services.synthesis.ambience import Ambience
 from services.synthesis.domain import (
     Background,
     EngineNotInstalled,
+    ModelNotFound,
     Order,
     Piece,
     Sound,
@@ -23,7 +24,7 @@ from services.synthesis.domain import (
     sample_seconds,
 )
 from services.synthesis.memo import Memo
-from services.synthesis.ports import Engine, SpeaksAsWritten, Watermark
+from services.synthesis.ports import Engine, SpeaksAsWritten, SpeaksByModel, Watermark
 from services.synthesis.preview import Previews
 from services.synthesis.studio import Studio
 
@@ -110,10 +111,13 @@ async def enrol_voice(engines: Engines, engine: str, pcm: bytes, sample_rate: in
 async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerator[Piece, None]:
     """Pieces as they are made, the summary in the last; consume inside `aclosing`.
 
-    Raises EngineNotInstalled, EngineOverloaded, SpeechFailed when the engine says nothing, and what
-    the engine raises. Whoever stops listening stops the engine.
+    Raises EngineNotInstalled, ModelNotFound, EngineOverloaded, SpeechFailed when the engine says nothing,
+    and what the engine raises. Whoever stops listening stops the engine.
     """
     engine = _installed(engines, order.engine)
+    model = engine.model if isinstance(engine, SpeaksByModel) else engine.name
+    if order.model not in {"", engine.name, model}:
+        raise ModelNotFound(f"This voice is spoken by {model}, not by the model you asked for.")
     studio, times = desk.studio, _Times(characters=len(order.utterance.text))
     with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
         memo = await studio.hurry(desk.memo, order, engine.sample_rate)
@@ -127,10 +131,13 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
                         audio = await studio.hurry(memo.add, part)
                     else:
                         audio = await studio.run_in_turn(steps.turn, memo.add, part)
-                    if audio:
-                        content_type = "" if times.first_audio else memo.content_type
+                    if not audio:
+                        continue
+                    if times.first_audio:
+                        yield Piece(audio)
+                    else:
                         times.sent(engine.name)
-                        yield Piece(audio, content_type=content_type)
+                        yield Piece(audio, content_type=memo.content_type, model=model)
         if not memo.begun:
             raise SpeechFailed("The speech engine said nothing.")
         last = await studio.run_in_turn(steps.turn, _ended, memo, steps.held)

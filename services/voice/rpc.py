@@ -5,12 +5,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
 from services.kernel.caller import caller, owner, self_only
+from services.kernel.playing import played
 from services.voice.domain import Outcome, Voice
 from services.voice.erasing import Erasing
 from services.voice.uploads import from_body, from_json
@@ -68,10 +68,10 @@ class VoiceServicer(VoiceServiceServicer):
         )
 
     async def GetVoiceSourceAudio(
-        self, request: pb.GetVoiceSourceAudioRequest, _: Any
+        self, request: pb.GetVoiceSourceAudioRequest, context: Any
     ) -> pb.GetVoiceSourceAudioResponse:
         _, _, mp3 = await self._reading.sample(self_only(request.user_id))
-        return pb.GetVoiceSourceAudioResponse(body=HttpBody(content_type=_MP3, data=mp3))
+        return pb.GetVoiceSourceAudioResponse(body=await played(mp3, context))
 
     async def CloneVoice(self, request: pb.CloneVoiceRequest, _: Any) -> pb.CloneVoiceResponse:
         outcome = await self._uploading.clone(self_only(request.user_id))

@@ -76,6 +76,7 @@ def recording(made: UUID, user_id: str, at: datetime) -> Recording:
         sample_hash="5a",
         leased_at=at,
         engine="tone",
+        model="tone",
         waveform=(),
         filename="x.mp3",
     )

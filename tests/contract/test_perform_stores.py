@@ -64,6 +64,7 @@ def recording(performance: Performance, created_at: datetime = NOW) -> Recording
         sample_hash="5a",
         leased_at=NOW,
         engine="tone",
+        model="tone",
         waveform=tuple(range(64)),
         filename="x.mp3",
     )

@@ -31,7 +31,7 @@ class Books:
         self.released: list[UUID] = []
         self.away = False
 
-    async def settle(self, user_id: str, performance_id: UUID, characters: int, engine: str) -> Charge:
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, model: str) -> Charge:
         if self.away:
             raise StorageUnavailable("Away.")
         self.settled.append(performance_id)
@@ -86,6 +86,7 @@ def _recording(begun: Performance) -> Recording:
         sample_hash="5a",
         leased_at=NOW,
         engine="tone",
+        model="tone",
         waveform=(),
         filename="x.mp3",
     )

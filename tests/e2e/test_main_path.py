@@ -140,6 +140,9 @@ async def test_a_voice_is_described_and_given_back_to_its_owner(performer: Perfo
     audio = await performer.http.get("/v1/users/me/voice/source.mp3")
     assert audio.headers["content-type"] == "audio/mpeg"
     assert audio.content == base64.b64decode(source["audio_base64"])
+    part = await performer.http.get("/v1/users/me/voice/source.mp3", headers={"range": "bytes=0-1"})
+    assert (part.status_code, part.content) == (206, audio.content[:2])
+    assert part.headers["content-range"] == f"bytes 0-1/{len(audio.content)}"
     assert seconds(audio.content) == pytest.approx(uploaded["duration"], abs=0.2)
 
 

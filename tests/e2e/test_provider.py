@@ -117,6 +117,20 @@ async def test_a_memo_speaks_in_the_provider_s_clone_of_that_user(house: House) 
         assert (await house.provider.audit())["voices_now"] == 0
 
 
+async def test_a_memo_of_a_fast_model_costs_half_of_its_characters(house: House) -> None:
+    async with house.performer() as performer:
+        memo = accepted(await performer.perform(VALUE))
+        assert memo["charsUsedRaw"] == len(memo["text"])
+        assert memo["charsUsedEffective"] == memo["charCount"] == round(memo["charsUsedRaw"] / 2)
+        wanted = {"model": "eleven_flash_v2_5", "voice": "me", "input": "Half of twenty-four char"}
+        assert (await performer.http.post("/v1/audio/speech", json=wanted)).is_success
+        paid = (await performer.credits())["charCount"] - memo["charCount"]
+        assert paid == len(wanted["input"]) / 2
+        refused = await performer.http.post("/v1/audio/speech", json=wanted | {"model": "eleven_v3"})
+        assert (refused.status_code, refused.json()["error"]) == (404, "MODEL_NOT_FOUND")
+        assert (await performer.http.delete("/v1/users/me/voice")).is_success
+
+
 async def test_opening_the_routines_makes_the_voice_the_most_recent(house: House) -> None:
     async with house.performer() as one, house.performer(1) as other:
         for performer in (other, one):

@@ -68,6 +68,10 @@ class Peers(
         self.reserved: set[str] = set()
         self.leased: set[str] = set()
         self.charged: dict[str, int] = {}
+        # By the model that the speech was charged as.
+        self.priced: dict[str, str] = {}
+        # What the speech service says that it spoke with; empty as an older release has it.
+        self.model = "quick"
         self.spoken: list[synthesis.SynthesizeRequest] = []
         self.settings = auth.GetSettingsResponse(voice_language="en", voice_stability=50, voice_similarity=75)
         self.sample_at = Timestamp(seconds=1_600_000_000)
@@ -111,6 +115,7 @@ class Peers(
         await self._note("settle")
         self.reserved.discard(request.performance_id)
         cost = self.charged.setdefault(request.performance_id, request.characters)
+        self.priced[request.performance_id] = request.model
         return auth.SettleCreditsResponse(
             charged=cost, char_count=sum(self.charged.values()), monthly_limit=LIMIT
         )
@@ -190,7 +195,7 @@ class Peers(
         await self._note("speak")
         self.spoken.append(request)
         for number, piece in enumerate(PIECES):
-            yield synthesis.SynthesizeResponse(audio=piece)
+            yield synthesis.SynthesizeResponse(audio=piece, model="" if number else self.model)
             if number == 0:
                 try:
                     await self.held.wait()

@@ -52,6 +52,14 @@ async def test_a_performance_answers_with_the_memo_and_is_charged_once(stage: St
     assert not stage.peers.leased
 
 
+@pytest.mark.parametrize(("model", "priced"), [("quick", "quick"), ("", "tone")])
+async def test_a_memo_is_priced_by_the_model_that_spoke_it(stage: Stage, model: str, priced: str) -> None:
+    """By its engine, when the speech service is of a release that does not say."""
+    stage.peers.model = model
+    done = await stage.perform()
+    assert stage.peers.priced == {done.recording_id: priced}
+
+
 async def test_its_recording_is_listed_without_a_word_of_the_secret_in_title_or_filename(
     stage: Stage,
 ) -> None:

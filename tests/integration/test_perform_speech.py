@@ -49,7 +49,7 @@ class Speakers(Peers):
     async def _speak_on_and_on(self) -> AsyncIterator[Any]:
         try:
             while True:
-                yield synthesis.SynthesizeResponse(audio=bytes(64_000))
+                yield synthesis.SynthesizeResponse(audio=bytes(64_000), model=self.model)
                 self.sent += 1
                 await self._note("sent")
         finally:
@@ -135,6 +135,7 @@ async def test_a_text_is_spoken_as_asked_paid_by_its_length_and_kept_nowhere(
     assert (said.delivery.stability_percent, said.delivery.similarity_percent) == (50, 75)
     assert not said.HasField("background")
     assert list(stage.peers.charged.values()) == [len(WORDS)]
+    assert list(stage.peers.priced.values()) == ["quick"]
     assert "compose" not in stage.peers.calls
     assert not list((tmp_path / "blobs").rglob("*.mp3"))
     assert not (await stage.recordings()).recordings
@@ -184,19 +185,23 @@ async def test_nobody_speaks_in_another_voice(stage: Stage, named: struct_pb2.Va
     assert not {"reserve", "lease", "speak"} & set(stage.peers.calls)
 
 
-@pytest.mark.parametrize("model", ["tone", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"])
-async def test_its_own_engine_and_other_makers_names_mean_the_voice_s_engine(
-    stage: Stage, model: str
-) -> None:
+@pytest.mark.parametrize("model", ["tts-1", "tts-1-hd", "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15"])
+async def test_other_makers_names_mean_whatever_speaks_in_the_voice(stage: Stage, model: str) -> None:
     assert await heard(speech(stage, asked(model=model))) == AUDIO
-    assert stage.peers.spoken[0].engine == "tone"
+    assert (stage.peers.spoken[0].engine, stage.peers.spoken[0].model) == ("tone", "")
 
 
-async def test_an_engine_that_does_not_speak_in_the_voice_is_not_replaced_silently(stage: Stage) -> None:
-    call = speech(stage, asked(model="elevenlabs"))
-    assert await refusal(heard(call)) == (404, "MODEL_NOT_FOUND")
-    await ended(stage)
-    assert not stage.peers.charged
+class Unknown(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "MODEL_NOT_FOUND"
+
+
+async def test_any_other_model_is_for_the_speech_service_to_know(stage: Stage) -> None:
+    assert await heard(speech(stage, asked(model="quick"))) == AUDIO
+    assert stage.peers.spoken[0].model == "quick"
+    stage.peers.fail["speak"] = Unknown("There is none.")
+    assert await refusal(heard(speech(stage, asked(model="slow")))) == (404, "MODEL_NOT_FOUND")
+    await stage.peers.until(lambda: not (stage.peers.reserved or stage.peers.leased))
+    assert len(stage.peers.charged) == 1
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,7 @@ async def test_a_listener_who_leaves_stops_the_engine_at_once_and_pays_for_what_
     assert perf_counter() - left < 0.1
     await ended(stage)
     (paid,) = stage.peers.charged.values()
+    assert list(stage.peers.priced.values()) == ["quick"]
     # The first piece is 1.9 seconds of the usual format.
     assert 0 < paid < len(WORDS) / 10
     assert paid == int(len(PIECES[0]) / 16_000 * 9)

@@ -247,6 +247,7 @@ async def test_an_engine_that_says_nothing_has_failed(speech, engine):
     [
         ({"engine": "breaks_at_once"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
         ({"engine": "nobody"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
+        ({"model": "another"}, ("MODEL_NOT_FOUND", 404)),
         ({"profile": b"something else"}, ("VOICE_CLONE_REQUIRED", 409)),
         ({"text": ""}, ("INVALID_REQUEST", 400)),
         ({"background": pb.Background(volume_percent=101)}, ("INVALID_REQUEST", 400)),
@@ -254,6 +255,17 @@ async def test_an_engine_that_says_nothing_has_failed(speech, engine):
 )
 async def test_what_cannot_be_spoken_is_refused_before_any_audio(speech, changes, reason):
     assert await refused(spoken(speech, **changes)) == reason
+
+
+@pytest.mark.parametrize("asked", ["", "plain", "plain_v2"])
+async def test_the_first_message_alone_says_which_model_speaks(speech, engines, asked):
+    engines["plain"].model = "plain_v2"
+    first, *others = [each.model async for each in speech.Synthesize(request(engine="plain", model=asked))]
+    assert (first, set(others)) == ("plain_v2", {""})
+
+
+async def test_an_engine_without_models_is_its_own(speech):
+    assert (await speech.Synthesize(request(engine="plain")).read()).model == "plain"
 
 
 async def test_a_language_that_the_engine_does_not_speak_is_refused(speech):

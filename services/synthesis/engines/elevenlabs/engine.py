@@ -57,7 +57,8 @@ class ElevenLabsEngine:
     def __init__(self, settings: ElevenLabsSettings | None = None, gate: GateSettings | None = None) -> None:
         self._settings = settings or read(ElevenLabsSettings)
         self._where = gate or read(GateSettings)
-        self._model = MODELS[self._settings.model]
+        self.model = self._settings.model
+        self._traits = MODELS[self.model]
         self._key = read_key_file("SYNTHESIS_ELEVENLABS_API_KEY_FILE", self._settings.api_key_file)
         self._http = httpx.AsyncClient(
             base_url=str(self._settings.base_url),
@@ -78,8 +79,8 @@ class ElevenLabsEngine:
         self._gate = await self._opened.enter_async_context(
             open_gate(
                 self.name,
-                f"{self._key} {self._model.kind}",
-                Terms(self._model.fewest_seats, self._settings.seats, self._settings.queue_limit),
+                f"{self._key} {self._traits.kind}",
+                Terms(self._traits.fewest_seats, self._settings.seats, self._settings.queue_limit),
                 self._shared(),
             )
         )
@@ -133,18 +134,18 @@ class ElevenLabsEngine:
 
     def _request(self, utterance: Utterance, voice: EnrolledVoice, said: str = "") -> httpx.Request:
         language = utterance.language.split("-")[0].lower()
-        if language not in self._model.languages:
+        if language not in self._traits.languages:
             raise LanguageNotSpoken(f"No voice speaks {utterance.language!r}.")
         if not voice.voice_id.isascii() or not voice.voice_id.isalnum():
             raise VoiceNotEnrolled("The voice is not one of this engine's.")
         body: dict[str, Any] = {
             "text": utterance.text,
-            "model_id": self._settings.model,
+            "model_id": self.model,
             "voice_settings": _voice_settings(utterance.delivery),
         }
-        if self._model.takes_language:
+        if self._traits.takes_language:
             body["language_code"] = language
-        if said and self._model.takes_context:
+        if said and self._traits.takes_context:
             body["previous_text"] = said
         # Not MP3: nothing has to be decoded before the first chunk can go on.
         path, wanted = f"/v1/text-to-speech/{voice.voice_id}/stream", {"output_format": f"pcm_{_RATE}"}
