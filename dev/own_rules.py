@@ -1,4 +1,4 @@
-"""`newvisions check --rules`: the rules of dev/semgrep tried on their examples, then the code read with them.
+"""`newvisions check`: the rules of dev/semgrep tried on their examples, then the code read with them.
 
 Semgrep and what it needs are 380 MB: a venv of its own, installed when it is asked for. Nothing is fetched
 from its vendor and nothing is told to them: the rules are our own.

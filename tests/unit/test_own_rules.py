@@ -1,6 +1,6 @@
 """Each of our own rules has an example that it must find and one that it must leave alone.
 
-Whether it does is tried by `./newvisions check --rules`, which has the tool.
+Whether it does is tried by `./newvisions check`, which has the tool.
 """
 
 import re
