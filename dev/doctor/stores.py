@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from dev.doctor.clock import judged
 from dev.doctor.findings import Finding, failed, ok, warning
+from dev.doctor.form import check_form
 from dev.doctor.indexes import EXPECTED
 
 _SECONDS: Final = 5
@@ -42,7 +43,7 @@ async def check_database(url: str, databases: Mapping[str, str]) -> Sequence[Fin
                 judged("clock (database)", asked + took / 2, hello["localTime"].replace(tzinfo=UTC)),
             ]
             for service, name in databases.items():
-                found.append(await _indexes(service, client[name]))
+                found += [await check_form(service, client[name]), await _indexes(service, client[name])]
             return found
     except OperationFailure as error:
         if error.code in _UNAUTHORISED:

@@ -25,7 +25,7 @@ from dev.services import DATABASES
 from dev.simulator.options import Options
 from dev.simulator.serving import running
 from dev.stack import Stack
-from services.kernel.schema import Keeper
+from services.kernel.schema import COLLECTION, Keeper
 from services.voice.schema import SCHEMA
 
 KEY = "a-key-that-nobody-prints"
@@ -133,6 +133,7 @@ async def test_each_finding_is_a_line_and_nothing_is_left_behind(
     assert report.code == 0, report.text
     lines = report.text.splitlines()
     assert "ok       indexes (voice): all 5 are there." in lines
+    assert f"ok       documents (voice): form {SCHEMA.version}, as this release needs." in lines
     assert {line.split()[0] for line in lines if "disk" not in line} <= {"ok", "skipped"}
     assert sorted(names) == ["answers", "schema_migrations", "voices"]
     assert not list((tmp_path / "blobs").iterdir())
@@ -145,6 +146,21 @@ async def test_an_index_that_is_missing_is_named(voice: dict[str, str]) -> None:
     report = await doctor("--environment", "--json", variables=voice)
     assert report.code == 1
     assert report.failed()["indexes (voice)"]["said"] == "missing: voices.voices_to_sweep"
+
+
+@pytest.mark.parametrize(
+    ("version", "fix"),
+    [(SCHEMA.version - 1, "run `newvisions migrate voice`"), (SCHEMA.version + 1, "start the newer release")],
+)
+async def test_documents_of_another_release_are_told(voice: dict[str, str], version: int, fix: str) -> None:
+    async with database(voice) as kept:
+        await Keeper(kept, SCHEMA).migrate()
+        await kept[COLLECTION].update_one({}, {"$set": {"version": version}})
+    report = await doctor("--environment", "--json", variables=voice)
+    assert report.code == 1
+    (found,) = report.failed().values()
+    assert (found["what"], f"form {version}" in found["said"]) == ("documents (voice)", True)
+    assert found["fix"].startswith(fix)
 
 
 async def test_a_database_that_stopped_is_told_and_so_are_writes_that_are_not_on_disk(
