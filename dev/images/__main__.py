@@ -11,7 +11,7 @@ from time import monotonic
 from dev.images import IMAGES
 from dev.images.base import Target, prepare
 from dev.images.building import archive, build
-from dev.images.sandbox import CannotBuild, require, run, sealed
+from dev.images.sandbox import CannotBuild, require, run, sealed, sweep
 from dev.images.wheels import fetch
 from dev.pinned import ToolNotInstalled, pinned
 from dev.project import python
@@ -31,6 +31,8 @@ def main() -> int:
     except (CannotBuild, ToolNotInstalled) as failure:
         say(str(failure))
         return 1
+    finally:
+        sweep()
     return 0
 
 

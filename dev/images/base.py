@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dev.images import BASE, KEPT
-from dev.images.sandbox import BUILDAH, PODMAN, built, run, sealed
+from dev.images.sandbox import BUILDAH, CGROUP, PODMAN, built, run, sealed
 
 _TREE = KEPT / "base.tar"
 _RELEASE = "bookworm"
@@ -61,7 +61,7 @@ def prepare() -> Target:
         _build()
     elif not built(BASE):
         _build()
-    alone = ("--network", "none", *UNLIMITED)
+    alone = ("--network", "none", "--cgroup-parent", f"/{CGROUP}", *UNLIMITED)
     told = run(*sealed(*PODMAN, "run", "--rm", *alone, BASE, "python3", "-c", _TOLD)).split()
     return Target(*told)
 

@@ -16,6 +16,8 @@ from tests.unit.k8s import Manifest, Rendered, containers, pod
 NETWORK = "stage"
 UNITS = {"Mi": 2**20, "Gi": 2**30}
 USER = 65532
+# Of Debian's base; no pod has them, so that one which needs a shell fails.
+SHELLS = ("/usr/bin/dash", "/usr/bin/bash")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,13 @@ class Place:
     # Files of secrets and volumes: a folder for each pod.
     folder: Path
     hosts: Mapping[str, str]
+
+    @cached_property
+    def nothing(self) -> Path:
+        """A file that cannot be run."""
+        file = self.folder / "nothing"
+        file.touch(mode=0o644)
+        return file
 
 
 class Pod:
@@ -109,6 +118,7 @@ class Pod:
             yield f"--env={name}={value.replace('$(POD_NAME)', self.name)}"
 
     def _mounts(self) -> Iterator[str]:
+        yield from (f"--volume={self._place.nothing}:{shell}:ro" for shell in SHELLS)
         volumes = {volume["name"]: volume for volume in pod(self._deployment)["volumes"]}
         for mount in self._container["volumeMounts"]:
             volume = volumes[mount["name"]]

@@ -35,6 +35,13 @@ async def test_no_container_has_a_right_or_may_get_one(stage: Stage) -> None:
         assert (told["NoNewPrivs"], told["Seccomp"]) == ("1", "2")
 
 
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+async def test_all_of_this_is_done_without_a_shell(stage: Stage, shell: str) -> None:
+    for pod in stage.pods.values():
+        with pytest.raises(AssertionError, match="permission denied"):
+            await pod.run(shell, "-c", "true")
+
+
 async def test_a_whole_performance_is_heard_through_the_containers(stage: Stage) -> None:
     async with Performer.signed_up(stage.url, await _code(stage)) as performer:
         await _patiently(lambda: performer.upload(samples.speech()))
