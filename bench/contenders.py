@@ -62,6 +62,8 @@ class Side:
     # Of its processes, and of its provider.
     logs: Path
     codes: Iterable[str]
+    # Where each of its services' processes tells its metrics.
+    metrics: Mapping[str, str] = field(default_factory=dict)
     performers: list[Performer] = field(default_factory=list)
 
     async def sign_up(self, size: int, entered: AsyncExitStack) -> None:
@@ -176,7 +178,12 @@ async def _ours(
     # Known only now: the stack chose the port.
     environment |= _urls(stack.settings, flush)
     async with stack:
-        yield Side(name, stack.url, stack.logs, iter(await stack.activation_codes(100)))
+        codes = iter(await stack.activation_codes(100))
+        yield Side(name, stack.url, stack.logs, codes, metrics=_of_services(stack.metrics))
+
+
+def _of_services(metrics: Mapping[str, str]) -> dict[str, str]:
+    return {process: url for process, url in metrics.items() if process != "gateway"}
 
 
 def _urls(settings: Mapping[str, str], flush: bool) -> dict[str, str]:

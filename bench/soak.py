@@ -7,7 +7,7 @@ each figure, how fast it grew in the last two thirds of the run; the first third
 
 Ends with 1 when something leaks, by the limits below, or when more than one request in a hundred failed. The
 database and the cache hold more with every performance, and are shown without a verdict, as is the
-simulator. Runs under 10 minutes are too short to tell a leak from the filling of caches.
+simulator. So is everything in a run of less than 10 minutes: pools and caches still fill.
 
     python -m bench.soak --minutes 30 [--rate 2] [--callers 8] [--processes one many] [--latency 1]
 """
@@ -31,9 +31,10 @@ import httpx
 from bench.contenders import Side, running
 from bench.report import line, percentiles
 from dev.performer import Performer
-from dev.ports import free_port
 
 _SAMPLE_SECONDS: Final = 10.0
+# A run of 10 minutes, less what passes until the first figure of a minute is there.
+_LEAST_JUDGED_SECONDS: Final = 8.9 * 60
 # Well before an access token runs out.
 _LOGIN_SECONDS: Final = 1200.0
 _LOOK_EVERY: Final = 10
@@ -72,8 +73,13 @@ class Series:
         self.values.append(value)
 
     @property
-    def judgeable(self) -> bool:
+    def tellable(self) -> bool:
         return len(self.values) >= 6
+
+    @property
+    def judgeable(self) -> bool:
+        """Long enough to tell a leak from pools and caches that fill."""
+        return self.tellable and self.at[-1] - self.at[0] >= _LEAST_JUDGED_SECONDS
 
     def per_hour(self) -> float:
         """By least squares over the last two thirds."""
@@ -149,8 +155,8 @@ async def _asked(performer: Performer, turn: int) -> int:
 class LoopLag:
     """The 99th percentile of the event loop's delays since it was last asked for, by the process' metrics."""
 
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/metrics"
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._before: dict[float, float] = {}
 
     async def p99_ms(self, http: httpx.AsyncClient) -> float | None:
@@ -173,7 +179,8 @@ def _buckets(metrics: str) -> Iterator[tuple[float, float]]:
             yield float(bound), float(row.rpartition(" ")[2])
 
 
-async def sample(side: Side, watch: Watch, lag: LoopLag | None) -> None:
+async def sample(side: Side, watch: Watch) -> None:
+    lags = {process: LoopLag(url) for process, url in side.metrics.items()}
     async with httpx.AsyncClient(timeout=5) as http:
         while True:
             await asyncio.sleep(_SAMPLE_SECONDS)
@@ -181,8 +188,9 @@ async def sample(side: Side, watch: Watch, lag: LoopLag | None) -> None:
                 watch.see(process, "memory_mb", needs.memory_mb)
                 watch.see(process, "files", needs.files)
                 watch.see(process, "threads", needs.threads)
-            if lag is not None and (late := await lag.p99_ms(http)) is not None:
-                watch.see("services", "loop_lag_p99_ms", late)
+            for process, lag in lags.items():
+                if (late := await lag.p99_ms(http)) is not None:
+                    watch.see(process, "loop_lag_p99_ms", late)
 
 
 async def tell_minutes(watch: Watch, said: dict[str, object]) -> None:
@@ -205,17 +213,14 @@ def _sampled(watch: Watch) -> Iterator[tuple[tuple[str, str], Series]]:
 
 
 async def soaked(asked: argparse.Namespace, processes: str, data: Path) -> Watch:
-    # Processes of one environment cannot have a port each.
-    port = free_port() if processes == "one" else 0
-    more = {"SERVER_METRICS_PORT": str(port)} if port else {}
     said: dict[str, object] = {"bench": "soak", "processes": processes, "rate": asked.rate}
     async with AsyncExitStack() as entered:
-        opened = running(_SIDES[processes], data, latency=asked.latency, flush=True, more=more)
+        opened = running(_SIDES[processes], data, latency=asked.latency, flush=True)
         side = await entered.enter_async_context(opened)
         await side.sign_up(asked.callers, entered)
         watch = Watch()
         work = [perform_now_and_then(each, asked.callers / asked.rate, watch) for each in side.performers]
-        work += [sample(side, watch, LoopLag(port) if port else None), tell_minutes(watch, said)]
+        work += [sample(side, watch), tell_minutes(watch, said)]
         # A little more than the minutes: the last one is told as well.
         try:
             async with asyncio.timeout(asked.minutes * 60 + 1):
@@ -229,9 +234,10 @@ def table(watch: Watch) -> list[str]:
     leaks = set(watch.leaks())
     rows = ["| process | figure | first | last | an hour | verdict |", "|---|---|---|---|---|---|"]
     for (process, figure), seen in sorted(watch.series.items()):
-        if not seen.judgeable:
+        if not seen.tellable:
             continue
-        verdict = "LEAKS" if (process, figure) in leaks else "not judged" if process in _NOT_OURS else "flat"
+        judged = process not in _NOT_OURS and seen.judgeable
+        verdict = "LEAKS" if (process, figure) in leaks else "flat" if judged else "not judged"
         first, last = seen.values[len(seen.values) // 3], seen.values[-1]
         rows.append(
             f"| {process} | {figure} | {first:.1f} | {last:.1f} | {seen.per_hour():+.1f} | {verdict} |"
