@@ -76,6 +76,8 @@ POISON: Final = b"\x0f"
 
 # Clocks of timers are not exact.
 _AT_ITS_END_SECONDS: Final = 0.01
+# How long before its deadline a stream says that it failed; of a short one only a part.
+_LAST_WORD_SECONDS, _LAST_WORD_SHARE = 0.5, 0.02
 
 _validator = protovalidate.Validator()
 
@@ -165,7 +167,10 @@ def _stream(
         async with _edge(method, context):
             admit(policy, request)
             try:
-                async with aclosing(serve(request, context)) as chunks:
+                async with (
+                    aclosing(serve(request, context)) as made,
+                    aclosing(_while_it_can_be_told(made, context) if policy.access else made) as chunks,
+                ):
                     async for chunk in chunks:
                         started = True
                         yield chunk
@@ -179,6 +184,26 @@ def _stream(
                 yield POISON
 
     return call
+
+
+async def _while_it_can_be_told(
+    chunks: AsyncGenerator[Message, None], context: Any
+) -> AsyncGenerator[Message, None]:
+    """Raises Deadline a moment before the call's own: a stream that meets that one ends like a whole one."""
+    remaining = context.time_remaining()
+    margin = 0.0 if remaining is None else min(_LAST_WORD_SECONDS, remaining * _LAST_WORD_SHARE)
+    ends_at = None if remaining is None else asyncio.get_running_loop().time() + remaining - margin
+    while True:
+        try:
+            async with asyncio.timeout_at(ends_at) as limit:
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            if limit.expired():
+                raise Deadline("It took too long.") from None
+            raise
+        if chunk is None:
+            return
+        yield chunk
 
 
 def _both_ways(

@@ -1,10 +1,11 @@
 """A real Envoy before the stage."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -22,11 +23,13 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def gateway(stage: Stage, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """A real Envoy before the stage, and a client of it."""
+async def gateway(
+    stage: Stage, deadlines: Mapping[str, float] = MappingProxyType({}), **changes: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A real Envoy before the stage, and a client of it; `deadlines` are seconds by method."""
     with TemporaryDirectory(prefix="nv-", dir="/tmp") as name:
         directory, port = Path(name), free_port()
-        _write_impatient_contracts(directory / "edge.pb")
+        _write_impatient_contracts(directory / "edge.pb", deadlines)
         upstreams = dict.fromkeys(SERVICES, f"127.0.0.1:{stage.port}")
         upstreams.update(changes.pop("upstreams", {}))
         settings = GatewaySettings(
@@ -73,11 +76,12 @@ def _envoy(directory: Path, port: int) -> Spec:
     return Spec("envoy", command, ready, stop_seconds=5)
 
 
-def _write_impatient_contracts(target: Path) -> None:
+def _write_impatient_contracts(target: Path, deadlines: Mapping[str, float]) -> None:
     """The same contracts, but one recording must be there within 0.4 s, so that no test waits long."""
+    seconds = {"GetRecording": 0.4, **deadlines}
     files = descriptor_pb2.FileDescriptorSet.FromString((ROOT / "gen/edge.pb").read_bytes())
     methods = [method for file in files.file for service in file.service for method in service.method]
     for method in methods:
-        if method.name == "GetRecording":
-            method.options.Extensions[edge_pb2.route].deadline.FromMilliseconds(400)
+        if limit := seconds.get(method.name):
+            method.options.Extensions[edge_pb2.route].deadline.FromMilliseconds(round(limit * 1000))
     target.write_bytes(files.SerializeToString())

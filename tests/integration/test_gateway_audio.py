@@ -102,6 +102,18 @@ async def test_a_stream_that_fails_is_cut_and_does_not_look_complete(client: htt
     assert heard == b"first"
 
 
+async def test_a_stream_that_meets_its_deadline_is_cut_as_well() -> None:
+    heard = b""
+    async with Stage().playing() as stage, gateway(stage, {"StreamPerform": 1.5}) as client:
+        await until_ready(client)
+        stage.perform.go_on.clear()
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with client.stream("POST", "/v1/perform:stream", json=CARD, headers=bearer()) as answer:
+                async for chunk in answer.aiter_bytes():
+                    heard += chunk
+    assert heard == b"first"
+
+
 async def test_a_listener_who_hangs_up_ends_the_work(client: httpx.AsyncClient, stage: Stage) -> None:
     stage.perform.go_on.clear()
     stage.perform.given_up.clear()
