@@ -90,9 +90,9 @@ class Claiming:
             return await self._performances.claim(self._new(request))
         except (ServiceError, asyncio.CancelledError) as error:
             # The claim may have been written all the same.
-            left = CallerLeft("The caller left.")
-            failure = Failure.of(error if isinstance(error, ServiceError) else left)
-            self._undoing.start_later(take, State.FAILED, failure)
+            failed = isinstance(error, ServiceError)
+            failure = Failure.of(error if failed else CallerLeft("The caller left."))
+            self._undoing.start_later(take, State.FAILED if failed else State.CANCELLED, failure)
             raise
 
     def _new(self, request: Request) -> Performance:

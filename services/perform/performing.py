@@ -112,7 +112,8 @@ class Performing:
 
     async def listen(self, request: Request) -> AsyncGenerator[Heading | bytes, None]:
         """The heading with the first audio, then the rest. A caller who leaves before the audio is whole
-        ends the performance: nothing is kept, nothing is charged."""
+        ends the performance: nothing is kept, nothing is charged. When there is nothing to hear for too
+        long it goes on, for who asks the same again: raises StillPerforming."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up, self._places)
         if isinstance(take, Performance):
@@ -124,8 +125,14 @@ class Performing:
                         yield chunk
             return
         task = self._begin(take)
-        heard, heard_all = False, False
+        heard, heard_all, goes_on = False, False, False
         try:
+            try:
+                async with asyncio.timeout_at(give_up):
+                    await take.sound.begun()
+            except TimeoutError:
+                goes_on = True
+                raise still_performing(take.performance_id) from None
             async with aclosing(take.sound.listen()) as chunks:
                 async for chunk in chunks:
                     if not heard:
@@ -136,7 +143,7 @@ class Performing:
             # Who asks the same again now has heard this one, and gets another.
             await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
-            if not take.decided:
+            if not (take.decided or goes_on):
                 task.cancel(LEFT)
             elif not heard_all:
                 self._leave(take, task)
@@ -228,18 +235,24 @@ class Performing:
             async with asyncio.timeout(self._patience.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
-            cause, take.decided = of_performance(take.performance_id, told(failure)), True
+            cause, take.decided, undone = of_performance(take.performance_id, told(failure)), True, True
             try:
-                await self._undo(take, cause)
+                undone = await self._undo(take, cause)
             finally:
-                take.failure = cause
-                take.sound.fail(cause)
-            return
+                if undone:
+                    take.failure = cause
+                    take.sound.fail(cause)
+            if undone:
+                return
         take.sound.end()
         await self._finish(take)
 
-    async def _undo(self, take: Take, cause: ServiceError) -> None:
+    async def _undo(self, take: Take, cause: ServiceError) -> bool:
+        """False when it was kept after all."""
         state = State.CANCELLED if isinstance(cause, CallerLeft) else State.FAILED
+        if not await self._undoing.undo(take, state, Failure.of(cause)):
+            log.warning("performance_kept_after_all", performance_id=str(take.performance_id))
+            return False
         OUTCOMES.labels(state, cause.reason).inc()
         log.info(
             "performance_failed",
@@ -247,7 +260,7 @@ class Performing:
             state=state,
             failure=cause.reason,
         )
-        await self._undoing.undo(take, state, Failure.of(cause))
+        return True
 
     async def _finish(self, take: Take) -> None:
         try:

@@ -41,6 +41,11 @@ class Sound:
         self._failure = failure
         self.end()
 
+    async def begun(self) -> None:
+        """Until there is something to hear, or nothing will come any more."""
+        while not (self.audio or self._ended):
+            await self._changed.wait()
+
     async def listen(self) -> AsyncGenerator[bytes, None]:
         """From the first byte to the last. Ends only when the audio is kept; raises what broke it."""
         heard = 0

@@ -26,27 +26,30 @@ class Undoing:
         self._patience = patience
         self._now = now
 
-    async def undo(self, take: Take, state: State, failure: Failure) -> None:
-        """Now, or in the background when that fails."""
+    async def undo(self, take: Take, state: State, failure: Failure) -> bool:
+        """Now, or in the background when that fails. False when there is nothing to undo: it was kept, and
+        only the answer to that was lost."""
         try:
-            await self._undo_once(take, state, failure)
+            return await self._undo_once(take, state, failure)
         except ServiceError as error:
             log.warning(
                 "performance_undo_delayed", performance_id=str(take.performance_id), cause=error.reason
             )
             self.start_later(take, state, failure)
+            return True
 
     def start_later(self, take: Take, state: State, failure: Failure) -> None:
         self._background.start_retrying(self._undo_later(take, state, failure))
 
-    async def _undo_once(self, take: Take, state: State, failure: Failure) -> None:
+    async def _undo_once(self, take: Take, state: State, failure: Failure) -> bool:
         ours = await self._performances.begin_undo(take.performance_id)
         if not ours and await self._kept(take):
-            return
+            return False
         await saga.undo(self._story.until_kept, take)
         # Changes nothing when the sweeper wrote an outcome first.
         now = self._now()
         await self._performances.fail(take.performance_id, state, failure, now, now + self._patience.key)
+        return True
 
     async def _undo_later(self, take: Take, state: State, failure: Failure) -> None:
         """A short stall of the database must not hold a key, or credits, until the sweeper comes."""

@@ -9,6 +9,7 @@ import pytest
 
 from services.kernel.edge import POISON
 from tests.integration.perform_stage import (
+    AUDIO,
     FIRST,
     REST,
     TEXT,
@@ -21,6 +22,7 @@ from tests.integration.perform_stage import (
     refusal,
     staged,
     stream_order,
+    told,
 )
 
 WHOLE = FIRST + REST
@@ -77,6 +79,17 @@ async def test_the_words_and_the_voice_are_made_at_once_and_spoken_when_both_are
     assert not {"recloned", "speak as written"} & set(stage.peers.calls)
     stage.peers.recloned.set()
     assert (await performing).text == WHOLE
+
+
+async def test_a_stream_with_nothing_to_hear_goes_on_for_who_asks_again(stage: Stage) -> None:
+    """Before the gateway takes it for dead: its caller would hear of no performance at all."""
+    stage.peers.recloned = asyncio.Event()
+    silent = stage.stub.StreamPerform(stream_order(), **{**stage.by(), "timeout": 1})
+    performance_id = await told(heard(silent))
+    assert (await stage.performance(performance_id)).state == "running"
+    stage.peers.recloned.set()
+    assert await heard(stage.stub.StreamPerform(stream_order(), **stage.by())) == AUDIO
+    assert list(stage.peers.charged) == [performance_id]
 
 
 async def test_a_text_that_breaks_off_cuts_the_stream_and_costs_nothing(stage: Stage, tmp_path: Path) -> None:

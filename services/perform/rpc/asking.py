@@ -1,6 +1,9 @@
 """What the routes that spend read beside the message itself."""
 
-from typing import Any
+from typing import Any, Final
+
+# The gateway takes a stream that says nothing for much longer than this for dead.
+SILENT_SECONDS: Final = 15.0
 
 
 def join_seconds(longest: float, context: Any) -> float:

@@ -23,7 +23,7 @@ from services.perform.filing import wanted
 from services.perform.performing import Heading, Performed, Performing
 from services.perform.readiness import Readiness
 from services.perform.recordings import Archive, Shown
-from services.perform.rpc.asking import join_seconds
+from services.perform.rpc.asking import SILENT_SECONDS, join_seconds
 
 _MPEG = "audio/mpeg"
 
@@ -44,13 +44,15 @@ class PerformServicer(PerformServiceServicer):
         self._join_seconds = join_seconds
 
     async def Perform(self, request: pb.PerformRequest, context: Any) -> pb.PerformResponse:
-        done = await self._performing.perform(self._request(request, context))
+        join = join_seconds(self._join_seconds, context)
+        done = await self._performing.perform(_request(request, join))
         return _performed(request.routine_type, done)
 
     async def StreamPerform(
         self, request: pb.StreamPerformRequest, context: Any
     ) -> AsyncIterator[pb.StreamPerformResponse]:
-        memo = self._performing.listen(self._request(request, context))
+        join = join_seconds(min(self._join_seconds, SILENT_SECONDS), context)
+        memo = self._performing.listen(_request(request, join))
         async with aclosing(memo) as parts:
             async for part in parts:
                 if isinstance(part, Heading):
@@ -118,9 +120,9 @@ class PerformServicer(PerformServiceServicer):
         page, following = await self._archive.export(request.user_id, request.page_token)
         return pb.ExportUserResponse(recordings=[_exported(each) for each in page], next_page_token=following)
 
-    def _request(self, request: Any, context: Any) -> Request:
-        join = join_seconds(self._join_seconds, context)
-        return Request(uuid4(), _me(request), _order(request), idempotency_key(), join)
+
+def _request(request: Any, join: float) -> Request:
+    return Request(uuid4(), _me(request), _order(request), idempotency_key(), join)
 
 
 def _me(request: Any) -> str:

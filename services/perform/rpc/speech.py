@@ -18,13 +18,12 @@ from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Charge, Order, Override
 from services.perform.performing import Performing
-from services.perform.rpc.asking import join_seconds
+from services.perform.rpc.asking import SILENT_SECONDS, join_seconds
 from services.perform.speech import CONTENT_TYPES, SpeechOrder
 from services.perform.speech_keeping import SpeechKeeping
 from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStreaming
 
 _EVENTS: Final = "text/event-stream"
-_JOIN_SECONDS: Final = 15.0
 # What a memo about any topic is listed as: a list that is seen on stage must not name the topic.
 _ROUTINE: Final = "custom"
 
@@ -55,8 +54,7 @@ class SpeechServicer(SpeechServiceServicer):
     def _spoken(self, asked: SpeechRequest, context: Any) -> AsyncGenerator[Opening | bytes | Charge, None]:
         if not asked.key:
             return self._speeches.speak(asked)
-        # The gateway takes a stream that says nothing for much longer than this for dead.
-        join = join_seconds(min(self._join_seconds, _JOIN_SECONDS), context)
+        join = join_seconds(min(self._join_seconds, SILENT_SECONDS), context)
         return self._kept.speak(asked, join)
 
     async def GenerateAudio(self, request: pb.GenerateAudioRequest, context: Any) -> pb.GenerateAudioResponse:

@@ -1,0 +1,153 @@
+"""Performing when the database does what it was asked, and the answer to that is lost."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from services.kernel.client import limit_to
+from services.kernel.database import database_client
+from services.perform.background import Background
+from services.perform.blobs import StoredBlobs
+from services.perform.claiming import Request
+from services.perform.domain import (
+    Charge,
+    LeasedVoice,
+    Made,
+    Most,
+    Note,
+    Order,
+    Override,
+    Patience,
+    Performance,
+    Preferences,
+    Recording,
+    State,
+)
+from services.perform.errors import StorageUnavailable
+from services.perform.mongo import MongoPerformances
+from services.perform.performing import Performed, Performing
+from services.perform.places import Places
+from services.perform.ports import Ports
+from services.perform.quota import Room
+from services.perform.steps import Story
+
+PATIENCE = Patience(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
+TEXT = "Woke up early and the house was quiet."
+ORDER = Order("cards", "seven of hearts", Override())
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+class Peers:
+    """The four services, in perform's own words."""
+
+    streams = False
+
+    def __init__(self) -> None:
+        self.charged: list[UUID] = []
+        self.given_back: list[UUID] = []
+
+    async def reserve(self, *_: Any) -> Preferences:
+        return Preferences("en", 50, 75, False, 30, "", "", False)
+
+    async def settle(self, user_id: str, performance_id: UUID, characters: int, model: str) -> Charge:
+        self.charged.append(performance_id)
+        return Charge(characters, characters, 4000)
+
+    async def release(self, user_id: str, performance_id: UUID) -> None:
+        self.given_back.append(performance_id)
+
+    async def begin_lease(self, *_: Any) -> LeasedVoice:
+        return LeasedVoice("tone", "v1", b"", "local_clone", "5a")
+
+    async def compose(self, *_: Any) -> Note:
+        return Note(TEXT, "pen")
+
+    async def speak(self, *_: Any) -> AsyncGenerator[bytes | Made, None]:
+        yield b"sound"
+        yield Made(1.0, (0,) * 64)
+
+
+class Forgetful(MongoPerformances):
+    """Loses the answer to what was done, when told to."""
+
+    lose_keep = False
+    # Somebody waits for the answer to a claim that never comes.
+    claimed: asyncio.Event | None = None
+
+    async def keep(self, recording: Recording, due_at: datetime) -> None:
+        await super().keep(recording, due_at)
+        if self.lose_keep:
+            raise StorageUnavailable("The database cannot be reached right now.")
+
+    async def claim(self, performance: Performance) -> Performance | None:
+        held = await super().claim(performance)
+        if held is None and self.claimed is not None and not self.claimed.is_set():
+            self.claimed.set()
+            await asyncio.Event().wait()
+        return held
+
+
+class House:
+    def __init__(self, journal: Forgetful, blobs: StoredBlobs, background: Background) -> None:
+        self.journal, self.peers, self.user_id = journal, Peers(), f"user-{uuid4()}"
+        peers = cast(Any, self.peers)
+        ports = Ports(peers, peers, peers, peers, blobs, journal, journal)
+        story = Story(ports, Room(journal, Most(10, 1 << 20), now), PATIENCE, now)
+        self.performing = Performing(ports, story, background, PATIENCE, now, places=Places("memos", 4, 4))
+
+    def request(self) -> Request:
+        return Request(uuid4(), self.user_id, ORDER, "", 10.0)
+
+    async def perform(self) -> Performed:
+        return await self.performing.perform(self.request())
+
+
+@pytest.fixture
+async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
+    async with database_client(mongo_url, 8, 5) as client, Background(5, limit_to) as background:
+        journal = Forgetful(client, f"perform-{uuid4().hex}", 8)
+        await journal.prepare()
+        yield House(journal, StoredBlobs(tmp_path.as_uri()), background)
+
+
+async def test_a_memo_that_was_kept_is_given_and_charged_though_the_answer_to_keeping_it_was_lost(
+    house: House,
+) -> None:
+    house.journal.lose_keep = True
+    done = await house.perform()
+    assert (done.audio, done.recording.text) == (b"sound", TEXT)
+    found = await house.journal.find(done.recording.recording_id)
+    assert found is not None
+    assert (found.state, found.charge) == (State.SUCCEEDED, done.charge)
+    assert house.peers.charged == [done.recording.recording_id]
+
+
+async def test_a_stream_is_whole_as_well(house: House) -> None:
+    house.journal.lose_keep = True
+    async with aclosing(house.performing.listen(house.request())) as parts:
+        heading, *sound = [part async for part in parts]
+    assert (heading.text, b"".join(cast(list[bytes], sound))) == (TEXT, b"sound")  # type: ignore[union-attr]
+    assert len(house.peers.charged) == 1
+
+
+async def test_who_asks_again_performs_when_the_first_one_left_while_it_was_written_down(
+    house: House,
+) -> None:
+    house.journal.claimed = asyncio.Event()
+    leaving = asyncio.create_task(house.perform())
+    await house.journal.claimed.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    done = await house.perform()
+    assert done.recording.text == TEXT
+    assert house.peers.charged == [done.recording.recording_id]
