@@ -23,8 +23,8 @@ async def opened(
         yield opened
 
 
-# Whoever is killed first is killed at some step of a performance; then the audio's disk is full.
-@pytest.mark.parametrize("seed", [0, 4])
+# Somebody is killed or frozen at some step of a performance, and something else happens at any moment.
+@pytest.mark.parametrize("seed", [0, 1])
 async def test_every_performance_has_one_outcome_and_is_paid_once(
     opened: site.Site, seed: int, tmp_path: Path
 ) -> None:

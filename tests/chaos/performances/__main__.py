@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.chaos.performances import site
-from tests.chaos.performances.plan import KINDS
+from tests.chaos.performances.plan import KINDS, aims_of, plan_of
 from tests.chaos.performances.run import play
 from tests.chaos.seeds import play_on, say
 
@@ -33,6 +33,14 @@ async def _all(options: argparse.Namespace) -> int:
         for composition in options.composition:
             seeds = iter(range(options.first, options.first + options.seeds))
             group.create_task(_one_after_another(composition, seeds, options, failed))
+    for composition in options.composition:
+        aims = {
+            (each.what, each.whom, each.step)
+            for seed in range(options.first, options.first + options.seeds)
+            for each in plan_of(seed, composition, options.kinds).disturbances
+            if each.step
+        }
+        say(f"{composition}: {len(aims)} of {len(aims_of(composition))} kills and freezes at a step")
     count = options.seeds * len(options.composition)
     say(f"{count} runs in {perf_counter() - began:.0f} s; failed: {sorted(failed) or 'none'}")
     return 1 if failed else 0

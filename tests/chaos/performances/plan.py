@@ -49,12 +49,43 @@ def processes_of(composition: str) -> tuple[str, ...]:
     return tuple(SERVICES) if composition == "many" else ("services",)
 
 
+# Who, and what happens to them: a provider that was killed would forget its voices, and nobody else could.
+Aim = tuple[str, str, str]
+
+
+def aims_of(composition: str) -> list[Aim]:
+    """Every kill and freeze, of everybody, at every step: kind, whom, step. Neighbours have little in common."""
+    everybody = (*processes_of(composition), "gateway", *STORES)
+    found = [(kind, whom, step) for kind in ("kill", "freeze") for whom in everybody for step in STEPS]
+    found += [("freeze", "provider", step) for step in STEPS]
+    Random(f"aims/{composition}").shuffle(found)
+    return found
+
+
+def troubles_of(composition: str) -> list[tuple[str, str]]:
+    """What happens at any moment: kind, whom."""
+    ours = processes_of(composition)
+    behind_proxies = (*STORES, "provider", *(ours if composition == "many" else ()))
+    found = [(kind, whom) for kind in ("cut", "slow") for whom in behind_proxies]
+    found += [("clock", whom) for whom in ours]
+    found += [("disk", "blobs")] * (len(found) // 5)
+    Random(f"troubles/{composition}").shuffle(found)
+    return found
+
+
+# Five processes have twice as many aims as one; with these, fewer than 90 seeds meet them all.
+_AIMS_A_SEED: Final = {"one": 1, "many": 2}
+
+
 def plan_of(seed: int, composition: str, kinds: Sequence[str] = KINDS) -> Plan:
-    """The kinds of disturbance take turns, so that a few seeds meet all of them; the rest is chance."""
+    """Aims and troubles take turns, so that seeds in a row meet all of them; the rest is chance."""
     chance = Random(f"performances/{composition}/{seed}")
-    first = kinds[seed % len(kinds)]
-    others = [chance.choice(kinds) for _ in range(chance.choice((0, 1, 1, 2)))]
-    found = [_disturbance(kind, composition, chance) for kind in (first, *others)]
+    aims = [aim for aim in aims_of(composition) if aim[0] in kinds]
+    troubles = [trouble for trouble in troubles_of(composition) if trouble[0] in kinds]
+    count = _AIMS_A_SEED[composition]
+    chosen: list[Sequence[str]] = [aims[(seed * count + each) % len(aims)] for each in range(count)] if aims else []
+    chosen += [troubles[seed % len(troubles)]] if troubles else []
+    found = [_disturbance(*each, chance=chance) for each in chosen]
     return Plan(
         seed=seed,
         fault_share=chance.choice((0.0, 0.0, 0.03, 0.1)),
@@ -64,25 +95,18 @@ def plan_of(seed: int, composition: str, kinds: Sequence[str] = KINDS) -> Plan:
     )
 
 
-def _disturbance(what: str, composition: str, chance: Random) -> Disturbance:
-    ours = processes_of(composition)
-    at, step = chance.uniform(0.2, SECONDS - 1.5), ""
-    peers = ours if composition == "many" else ()
-    match what:
-        case "kill":
-            whom, lasts = chance.choice((*ours, *ours, "gateway", *STORES)), chance.uniform(0, 0.6)
-            step = chance.choice(STEPS)
-        case "freeze":
-            # Longer than the time after which somebody else takes over, at times.
-            whom, lasts = chance.choice((*ours, *ours, "gateway", *STORES)), chance.uniform(0.3, 3.0)
-            step = chance.choice(STEPS)
-        case "cut":
-            whom, lasts = chance.choice((*STORES, "provider", *peers)), chance.uniform(0.1, 1.0)
-        case "slow":
-            whom, lasts = chance.choice((*STORES, "provider", *peers)), chance.uniform(0.5, 2.0)
-        case "disk":
-            whom, lasts = "blobs", chance.uniform(0.3, 1.5)
-        case _:
-            ahead = chance.choice((-300, -20, 20, 300))
-            return Disturbance(what, chance.choice(ours), at, chance.uniform(0.5, 2.0), shift=ahead)
-    return Disturbance(what, whom, at, lasts, step)
+# Seconds from, to. A freeze is at times longer than the time after which somebody else takes over.
+_LASTS: Final = {
+    "kill": (0.0, 0.6),
+    "freeze": (0.3, 3.0),
+    "cut": (0.1, 1.0),
+    "slow": (0.5, 2.0),
+    "disk": (0.3, 1.5),
+    "clock": (0.5, 2.0),
+}
+
+
+def _disturbance(what: str, whom: str, step: str = "", *, chance: Random) -> Disturbance:
+    at, lasts = chance.uniform(0.2, SECONDS - 1.5), chance.uniform(*_LASTS[what])
+    shift = chance.choice((-300, -20, 20, 300)) if what == "clock" else 0
+    return Disturbance(what, whom, at, lasts, step, shift)

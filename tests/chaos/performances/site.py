@@ -68,6 +68,7 @@ class Site:
         self.owners: list[Owner] = []
         self.proxies: dict[str, Proxy] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.provider: Process
         self.simulator: Simulator
         self.stack: Stack
         self.admin: httpx.AsyncClient
@@ -114,7 +115,7 @@ class Site:
                 return
 
     def signal(self, name: str, which: signal.Signals) -> None:
-        os.killpg(self.stack.pid(name), which)
+        os.killpg(self.provider.pid if name == "provider" else self.stack.pid(name), which)
 
 
 @asynccontextmanager
@@ -126,8 +127,8 @@ async def opened(data: Path, composition: str) -> AsyncIterator[Site]:
         key.write_text(_KEY)
         limits = ("--plan", "scale", "--slots", str(PLACES), "--adds", str(ADDS))
         spec = simulator_spec(port, *limits, "--key", _KEY, "--latency", "0")
-        provider = await Process.start(spec, data, ROOT)
-        cleanup.push_async_callback(provider.stop)
+        site.provider = await Process.start(spec, data, ROOT)
+        cleanup.push_async_callback(site.provider.stop)
         http = await enter(httpx.AsyncClient(timeout=30))
         site.simulator = Simulator(f"http://127.0.0.1:{port}", http)
         environment: dict[str, str] = {}
