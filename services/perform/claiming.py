@@ -90,9 +90,9 @@ class Claiming:
             return await self._performances.claim(self._new(request))
         except (ServiceError, asyncio.CancelledError) as error:
             # The claim may have been written all the same.
-            failed = isinstance(error, ServiceError)
-            failure = Failure.of(error if failed else CallerLeft("The caller left."))
-            self._undoing.start_later(take, State.FAILED if failed else State.CANCELLED, failure)
+            left = CallerLeft("The caller left.")
+            cause, state = (error, State.FAILED) if isinstance(error, ServiceError) else (left, State.CANCELLED)
+            self._undoing.start_later(take, state, Failure.of(cause))
             raise
 
     def _new(self, request: Request) -> Performance:

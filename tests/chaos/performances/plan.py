@@ -54,7 +54,7 @@ Aim = tuple[str, str, str]
 
 
 def aims_of(composition: str) -> list[Aim]:
-    """Every kill and freeze, of everybody, at every step: kind, whom, step. Neighbours have little in common."""
+    """Every kill and freeze, of everybody, at every step; neighbours have little in common."""
     everybody = (*processes_of(composition), "gateway", *STORES)
     found = [(kind, whom, step) for kind in ("kill", "freeze") for whom in everybody for step in STEPS]
     found += [("freeze", "provider", step) for step in STEPS]
@@ -83,7 +83,9 @@ def plan_of(seed: int, composition: str, kinds: Sequence[str] = KINDS) -> Plan:
     aims = [aim for aim in aims_of(composition) if aim[0] in kinds]
     troubles = [trouble for trouble in troubles_of(composition) if trouble[0] in kinds]
     count = _AIMS_A_SEED[composition]
-    chosen: list[Sequence[str]] = [aims[(seed * count + each) % len(aims)] for each in range(count)] if aims else []
+    chosen: list[Sequence[str]] = (
+        [aims[(seed * count + each) % len(aims)] for each in range(count)] if aims else []
+    )
     chosen += [troubles[seed % len(troubles)]] if troubles else []
     found = [_disturbance(*each, chance=chance) for each in chosen]
     return Plan(
