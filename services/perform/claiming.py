@@ -90,8 +90,10 @@ class Claiming:
             return await self._performances.claim(self._new(request))
         except (ServiceError, asyncio.CancelledError) as error:
             # The claim may have been written all the same.
-            left = CallerLeft("The caller left.")
-            cause, state = (error, State.FAILED) if isinstance(error, ServiceError) else (left, State.CANCELLED)
+            cause: ServiceError = CallerLeft("The caller left.")
+            state = State.CANCELLED
+            if isinstance(error, ServiceError):
+                cause, state = error, State.FAILED
             self._undoing.start_later(take, state, Failure.of(cause))
             raise
 

@@ -34,7 +34,12 @@ def access_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def http(stage: Stage, access_log: Path) -> AsyncIterator[httpx.AsyncClient]:
     limits = Limits(reads=20, costly=3, guessable=2, address=8)
-    changes: dict[str, Any] = {"limits": limits, "cors_origins": (APP,), "trusted_proxies": 1, "max_requests": 3}
+    changes: dict[str, Any] = {
+        "limits": limits,
+        "cors_origins": (APP,),
+        "trusted_proxies": 1,
+        "max_requests": 3,
+    }
     async with gateway(stage, access_log=str(access_log), **changes) as client:
         await until_ready(client)
         yield client
