@@ -23,7 +23,8 @@ VARIANTS: Mapping[str, tuple[str, ...]] = {
     "prod with mtls": ("mtls",),
     "prod with migrations": ("migrations",),
     "prod with tracing": ("tracing",),
-    "prod with everything": ("keda", "migrations", "mtls", "tracing"),
+    "prod with external-data": ("external-data",),
+    "prod with everything": ("external-data", "keda", "migrations", "mtls", "tracing"),
 }
 Manifest = dict[str, Any]
 
@@ -88,14 +89,21 @@ def containers(workload: Manifest) -> list[Manifest]:
 @cache
 def rendered(variant: str) -> Rendered:
     """The overlay with the components added to its own list, as deploy/README.md says."""
+    components = [f"../../components/{name}" for name in VARIANTS[variant]]
+    return overlaid(variant.split(" ", maxsplit=1)[0], {"components": components})
+
+
+def overlaid(name: str, additions: Mapping[str, list[Any]]) -> Rendered:
+    """The overlay with more in its lists."""
     with TemporaryDirectory() as directory:
         # Not of the manifests alone: they take dashboards from beside them.
         copy = Path(directory) / "deploy"
         shutil.copytree(ROOT / "deploy", copy)
-        overlay = copy / "k8s/overlays" / variant.split(" ", maxsplit=1)[0]
+        overlay = copy / "k8s/overlays" / name
         file = overlay / "kustomization.yaml"
         content = yaml.safe_load(file.read_text())
-        content.setdefault("components", []).extend(f"../../components/{name}" for name in VARIANTS[variant])
+        for key, more in additions.items():
+            content.setdefault(key, []).extend(more)
         file.write_text(yaml.safe_dump(content))
         return Rendered(tuple(_documents(overlay)))
 

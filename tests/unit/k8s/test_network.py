@@ -1,6 +1,7 @@
 """Who may speak to whom: every call that the product makes is open, and no other."""
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from itertools import product
 
 import pytest
@@ -52,20 +53,39 @@ def test_each_service_reaches_its_own_stores_only(cluster: Rendered) -> None:
 def test_only_those_with_a_provider_or_a_bucket_reach_the_outside_and_never_the_cluster(
     cluster: Rendered,
 ) -> None:
-    outside = {
-        service
+    blocks = [
+        (service, _ports(rule), peer["ipBlock"])
         for service in ["gateway", *SERVICES]
         for rule in _rules(cluster, service, "egress")
-        if any("ipBlock" in peer for peer in rule.get("to", []))
-    }
+        for peer in rule["to"]
+        if "ipBlock" in peer
+    ]
+    outside = {service for service, ports, _ in blocks if ports == [HTTPS]}
     assert outside == {"content", "perform", "synthesis", "voice"}
-    for service in outside:
-        for rule in _rules(cluster, service, "egress"):
-            for peer in rule["to"]:
-                if "ipBlock" in peer:
-                    assert _ports(rule) == [HTTPS]
-                    private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
-                    assert private <= set(peer["ipBlock"]["except"]) or ":" in peer["ipBlock"]["cidr"]
+    private = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"}
+    for _, ports, block in blocks:
+        if ports == [HTTPS]:
+            assert private <= set(block["except"]) or ":" in block["cidr"]
+        else:
+            # Databases, of which it is known where they are.
+            assert ports in ([MONGO], [VALKEY])
+            assert ip_network(block["cidr"]).prefixlen >= 24
+
+
+def test_databases_outside_are_reached_by_those_who_keep_something_there_and_only_where_meant(
+    cluster: Rendered, variant: str
+) -> None:
+    for store, port in (("mongo", MONGO), ("valkey", VALKEY)):
+        wanted = {name for name in SERVICES if store in STORES[name]} | {
+            job["metadata"]["name"] for job in cluster.jobs if store == "mongo"
+        }
+        reached = {
+            keeper["metadata"]["name"]
+            for keeper in [*cluster.of("Deployment"), *cluster.jobs]
+            for rule in _rules_of(cluster, pod_labels(keeper), "egress")
+            if port in _ports(rule) and any("ipBlock" in peer for peer in rule["to"])
+        }
+        assert reached == (wanted if has(variant, "external-data") else set())
 
 
 def test_all_may_ask_for_names_and_monitoring_may_read_metrics(cluster: Rendered) -> None:
@@ -130,7 +150,10 @@ def _gateway(cluster: Rendered) -> Manifest:
 
 
 def _rules(cluster: Rendered, name: str, way: str) -> Iterator[Manifest]:
-    labels = pod_labels(cluster.named("Deployment", name))
+    return _rules_of(cluster, pod_labels(cluster.named("Deployment", name)), way)
+
+
+def _rules_of(cluster: Rendered, labels: Mapping[str, str], way: str) -> Iterator[Manifest]:
     for policy in cluster.of("NetworkPolicy"):
         if _matches(policy["spec"]["podSelector"], labels):
             yield from policy["spec"].get(way, [])
