@@ -250,7 +250,7 @@ which a password may stand.
 _GATEWAY: Final = """\
 No environment variables: names in the JSON file that `python -m gateway --settings PATH` reads, or in all
 `*.json` of a folder, each of which has settings of its own. `limits` and the two `*_tls` are objects, or null
-for none.
+for none. What its traces say of the process is in `OTEL_RESOURCE_ATTRIBUTES`, as for the services.
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from dev.services import SERVICES, STORES
+from tests.tutorials import LANGUAGES, blocks
 from tests.unit.k8s import ROOT, Manifest, Rendered, containers, gateway_settings, overlaid, pod, rendered
 from tests.unit.k8s.test_schemas import NEWEST, OLDEST, fault_of
 
@@ -125,6 +126,13 @@ def test_the_secrets_of_the_development_overlay_are_those_that_its_services_read
         for file, url in held.items():
             if file.endswith("_url"):
                 assert urlsplit(url).port in ports[str(urlsplit(url).hostname)]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_tutorial_counts_what_would_be_applied(language: str) -> None:
+    told = [text for _, text in blocks(language, "deploying")]
+    (asked,) = [number for number, text in enumerate(told) if "grep -c '^kind:'" in text]
+    assert int(told[asked + 1]) == len(rendered("prod").manifests)
 
 
 def _secrets() -> dict[str, dict[str, str]]:
