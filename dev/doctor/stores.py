@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -20,6 +20,7 @@ from dev.doctor.clock import judged
 from dev.doctor.findings import Finding, failed, ok, warning
 from dev.doctor.form import check_form
 from dev.doctor.indexes import EXPECTED
+from services.kernel.stores import patience
 
 _SECONDS: Final = 5
 _OLDEST_MONGO: Final = (7, 0)
@@ -150,15 +151,7 @@ def _probed(store: Any, name: str, content: bytes) -> bool:
 def _blobs(url: str) -> Any:
     if url.startswith("file:"):
         return from_url(url, mkdir=True, automatic_cleanup=True)
-    # The store's own patience is minutes.
-    return from_url(
-        url,
-        client_options={
-            "timeout": timedelta(seconds=_SECONDS),
-            "connect_timeout": timedelta(seconds=_SECONDS),
-        },
-        retry_config={"max_retries": 1, "retry_timeout": timedelta(seconds=_SECONDS)},
-    )
+    return from_url(url, **patience(url, _SECONDS))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,5 @@
 """Recordings' audio in files, S3, GCS or Azure, chosen by URL."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,13 +15,16 @@ from obstore.store import from_url
 
 from services.kernel.ranges import Span
 from services.kernel.settings import at_fault
-from services.perform.errors import RecordingNotFound, StorageUnavailable
+from services.kernel.stores import USUAL_SECONDS, Threads, patience
+from services.perform.errors import RecordingNotFound, RecordingStoreUnavailable
 from services.perform.filing import StoredAudio
 
 log = structlog.get_logger()
 
 _ALL = "recordings"
 _LISTED_AT_ONCE = 500
+# As many as wait for a store at once; they hold the audio of who waits for them.
+_THREADS = 16
 
 
 class StoredBlobs:
@@ -31,25 +33,26 @@ class StoredBlobs:
     The library's own asynchronous calls leave threads behind that may abort the process when it ends.
     """
 
-    def __init__(self, url: str) -> None:
-        """Raises SettingUnusable."""
+    def __init__(self, url: str, seconds: float = USUAL_SECONDS) -> None:
+        """An answer takes so many seconds at most. Raises SettingUnusable."""
         # An empty folder would still name the user whose audio it held.
         of_files = {"mkdir": True, "automatic_cleanup": True} if url.startswith("file:") else {}
         unusable = "there is no store that can be opened"
         with at_fault("PERFORM_BLOB_URL", unusable, BaseError, OSError, ValueError):
-            self._store: Any = from_url(url, **of_files)
+            self._store: Any = from_url(url, **of_files, **patience(url, seconds))
+        self._threads = Threads(_THREADS, seconds)
 
     async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
         with _reachable():
-            await asyncio.to_thread(obstore.put, self._store, _path(user_id, recording_id), audio)
+            await self._threads.run(obstore.put, self._store, _path(user_id, recording_id), audio)
 
     async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
         path = _path(user_id, recording_id)
         with _reachable():
             if part is not None:
                 bounds = {"start": part.start, "end": part.end}
-                return bytes(await asyncio.to_thread(obstore.get_range, self._store, path, **bounds))
-            return await asyncio.to_thread(self._whole, path)
+                return bytes(await self._threads.run(obstore.get_range, self._store, path, **bounds))
+            return await self._threads.run(self._whole, path)
 
     def _whole(self, path: str) -> bytes:
         return bytes(obstore.get(self._store, path).bytes())
@@ -57,7 +60,7 @@ class StoredBlobs:
     async def delete(self, user_id: str, recording_id: UUID) -> None:
         try:
             with _reachable():
-                await asyncio.to_thread(obstore.delete, self._store, _path(user_id, recording_id))
+                await self._threads.run(obstore.delete, self._store, _path(user_id, recording_id))
         except RecordingNotFound:
             log.debug("blob_absent", recording_id=str(recording_id))
 
@@ -65,15 +68,15 @@ class StoredBlobs:
         deleted = 0
         with _reachable():
             listing = obstore.list(self._store, prefix=_folder(user_id), chunk_size=_LISTED_AT_ONCE)
-            while found := await asyncio.to_thread(next, listing, None):
-                await asyncio.to_thread(obstore.delete, self._store, [each["path"] for each in found])
+            while found := await self._threads.run(next, listing, None):
+                await self._threads.run(obstore.delete, self._store, [each["path"] for each in found])
                 deleted += len(found)
         return deleted
 
     async def older_than(self, moment: datetime) -> AsyncGenerator[Sequence[StoredAudio], None]:
         with _reachable():
             listing = obstore.list(self._store, prefix=_ALL, chunk_size=_LISTED_AT_ONCE)
-            while found := await asyncio.to_thread(next, listing, None):
+            while found := await self._threads.run(next, listing, None):
                 old = [_stored(each["path"]) for each in found if each["last_modified"] < moment]
                 yield [each for each in old if each is not None]
 
@@ -81,7 +84,7 @@ class StoredBlobs:
         for each in audio:
             try:
                 with _reachable():
-                    await asyncio.to_thread(obstore.delete, self._store, each.path)
+                    await self._threads.run(obstore.delete, self._store, each.path)
             except RecordingNotFound:
                 log.debug("blob_absent", recording_id=str(each.recording_id))
 
@@ -110,4 +113,4 @@ def _reachable() -> Iterator[None]:
         raise RecordingNotFound("The audio of this recording is gone.") from error
     except (BaseError, OSError) as error:
         log.error("blob_store_failed", cause=type(error).__name__)
-        raise StorageUnavailable("The store for recordings cannot be reached right now.") from error
+        raise RecordingStoreUnavailable("The store for recordings cannot be reached right now.") from error

@@ -46,7 +46,7 @@ class Erasing:
 
     async def _end(self, performance: Performance) -> None:
         """Nothing stays reserved or leased for what is erased; one under way cannot be kept any more."""
-        take = Take(performance.performance_id, performance.user_id, performance.created_at)
+        take = Take.left_by(performance)
         if performance.phase is Phase.DOING:
             await self._performances.begin_undo(performance.performance_id)
         if performance.phase in {Phase.DOING, Phase.UNDOING}:

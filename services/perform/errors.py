@@ -104,6 +104,10 @@ class StorageUnavailable(ServiceError):
     retry_after_seconds = 2
 
 
+class RecordingStoreUnavailable(StorageUnavailable):
+    reason = "RECORDING_STORE_UNAVAILABLE"
+
+
 class NotReady(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "NOT_READY"
     action = "Wait until the services named are back."

@@ -39,7 +39,7 @@ class Recovery:
         return True
 
     async def _end(self, performance: Performance) -> None:
-        take = Take(performance.performance_id, performance.user_id, performance.created_at)
+        take = Take.left_by(performance)
         if performance.phase is Phase.KEEPING and performance.recording is not None:
             take.recording = performance.recording
             await saga.press_on(self._story.after, take)

@@ -18,6 +18,7 @@ from services.perform.domain import (
     Note,
     Order,
     Patience,
+    Performance,
     Preferences,
     Recording,
     Speaker,
@@ -84,11 +85,18 @@ class Take:
     # All audio is there, or it is being undone: a caller who leaves now changes nothing any more.
     decided: bool = False
     failure: BaseException | None = None
+    # There may be audio of it in the store.
+    stored: bool = False
     # Closing it gives its place back.
     place: ExitStack = field(default_factory=ExitStack)
     # Its caller went away without the answer.
     left: bool = False
     began: float = field(default_factory=perf_counter)
+
+    @classmethod
+    def left_by(cls, performance: Performance) -> "Take":
+        """Of a performance that somebody else began: everything may have been done."""
+        return cls(performance.performance_id, performance.user_id, performance.created_at, stored=True)
 
     @property
     def text(self) -> str:
@@ -212,10 +220,13 @@ class Story:
         take.made, take.decided = made, True
 
     async def _store(self, take: Take) -> None:
+        take.stored = True
         await self._ports.blobs.put(take.user_id, take.performance_id, bytes(take.sound.audio))
 
     async def _discard(self, take: Take) -> None:
-        await self._ports.blobs.delete(take.user_id, take.performance_id)
+        """Whoever is refused must not wait for a store that has nothing of theirs."""
+        if take.stored:
+            await self._ports.blobs.delete(take.user_id, take.performance_id)
 
     async def _keep(self, take: Take) -> None:
         """Blob first, then this: whoever sees the recording can hear it."""

@@ -1,6 +1,5 @@
 """Samples and profiles in a blob store, encrypted: what is stored is of no use without the key file."""
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -18,12 +17,14 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from services.kernel.settings import SettingUnusable, at_fault
+from services.kernel.stores import USUAL_SECONDS, Threads, patience
 from services.voice.domain import BlobMissing, BlobSealed, SealedBlob, VoiceStoreUnavailable
 
 log = structlog.get_logger()
 
 _KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+_THREADS: Final = 8
 
 
 class KeyFileUnusable(SettingUnusable):
@@ -67,17 +68,20 @@ def _key_id(key: bytes) -> str:
     return hashlib.sha256(b"newvisions voice key " + key).hexdigest()[:16]
 
 
-def open_store(url: str) -> Any:
+def open_store(url: str, seconds: float = USUAL_SECONDS) -> Any:
     """A folder is made when it is missing; a bucket is not. Raises SettingUnusable."""
     with at_fault("VOICE_BLOB_URL", "there is no store that can be opened", BaseError, OSError, ValueError):
-        return from_url(url, mkdir=True) if url.startswith("file:") else from_url(url)
+        of_files = {"mkdir": True} if url.startswith("file:") else {}
+        return from_url(url, **of_files, **patience(url, seconds))
 
 
 class SealedBlobs:
     """The library's own asynchronous calls leave threads behind that may abort the process when it ends."""
 
-    def __init__(self, store: Any, keys: Keys) -> None:
+    def __init__(self, store: Any, keys: Keys, seconds: float = USUAL_SECONDS) -> None:
+        """An answer takes so many seconds at most."""
         self._store = store
+        self._threads = Threads(_THREADS, seconds)
         self._keys = keys
 
     @property
@@ -87,13 +91,13 @@ class SealedBlobs:
 
     async def put(self, name: str, content: bytes) -> SealedBlob:
         with _reached():
-            await asyncio.to_thread(obstore.put, self._store, name, self._keys.seal(content, name))
+            await self._threads.run(obstore.put, self._store, name, self._keys.seal(content, name))
         return SealedBlob(name, self._keys.sealing_id)
 
     async def get(self, blob: SealedBlob) -> bytes:
         with _reached():
             try:
-                sealed = await asyncio.to_thread(self._sealed, blob.name)
+                sealed = await self._threads.run(self._sealed, blob.name)
             except FileNotFoundError as error:
                 raise BlobMissing(blob.name) from error
         try:
@@ -109,7 +113,7 @@ class SealedBlobs:
     async def delete(self, name: str) -> None:
         with _reached():
             try:
-                await asyncio.to_thread(obstore.delete, self._store, name)
+                await self._threads.run(obstore.delete, self._store, name)
             except FileNotFoundError:
                 log.debug("voice_blob_absent", blob=name)
 

@@ -164,7 +164,7 @@ async def test_audio_that_is_not_whole_is_no_success(stage: Stage, tmp_path: Pat
 
 async def test_a_full_or_broken_store_costs_nothing(stage: Stage, tmp_path: Path) -> None:
     (tmp_path / "blobs" / "recordings").write_text("a file where a folder must be")
-    assert await refusal(stage.perform()) == (503, "SERVICE_UNAVAILABLE")
+    assert await refusal(stage.perform()) == (503, "RECORDING_STORE_UNAVAILABLE")
     assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
 
 
