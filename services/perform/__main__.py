@@ -24,7 +24,7 @@ from services.perform.mongo import MongoPerformances
 from services.perform.orphans import OrphanRules, Orphans
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
-from services.perform.places import Places
+from services.perform.places import Memory, Places
 from services.perform.ports import Ports, SpeechKeys
 from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
@@ -65,7 +65,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         speeches = _speeches(settings, ports, ways["synthesis"], background)
         keys = MongoSpeechKeys(client, database)
-        shelf = SpeechShelf(ports.blobs, keys, timedelta(hours=settings.key_hours))
+        memory = Memory(settings.most_speech_bytes)
+        shelf = SpeechShelf(memory, ports.blobs, keys, timedelta(hours=settings.key_hours))
         kept = SpeechKeeping(speeches, shelf, background, _now)
         speech_servicer = SpeechServicer(speeches, kept, performing, settings.join_seconds)
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]

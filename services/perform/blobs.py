@@ -25,6 +25,8 @@ _ALL = "recordings"
 _LISTED_AT_ONCE = 500
 # As many as wait for a store at once; they hold the audio of who waits for them.
 _THREADS = 16
+# Of audio that is sent in parts of 5 MB, which are copies.
+_PARTS_AT_ONCE = 2
 
 
 class StoredBlobs:
@@ -42,9 +44,10 @@ class StoredBlobs:
             self._store: Any = from_url(url, **of_files, **patience(url, seconds))
         self._threads = Threads(_THREADS, seconds)
 
-    async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
+    async def put(self, user_id: str, recording_id: UUID, audio: bytes | bytearray) -> None:
+        path = _path(user_id, recording_id)
         with _reachable():
-            await self._threads.run(obstore.put, self._store, _path(user_id, recording_id), audio)
+            await self._threads.run(obstore.put, self._store, path, audio, max_concurrency=_PARTS_AT_ONCE)
 
     async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
         path = _path(user_id, recording_id)
@@ -56,6 +59,11 @@ class StoredBlobs:
 
     def _whole(self, path: str) -> bytes:
         return bytes(obstore.get(self._store, path).bytes())
+
+    async def size(self, user_id: str, recording_id: UUID) -> int:
+        with _reachable():
+            found = await self._threads.run(obstore.head, self._store, _path(user_id, recording_id))
+        return int(found["size"])
 
     async def delete(self, user_id: str, recording_id: UUID) -> None:
         try:

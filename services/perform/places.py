@@ -1,9 +1,9 @@
-"""How many performances this process takes on at once: more than it can end in good time help nobody."""
+"""How much this process takes on at once: more than it can end in good time, or hold, helps nobody."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Final
+from typing import Final, NoReturn
 
 from prometheus_client import Counter, Gauge
 
@@ -11,6 +11,7 @@ from services.perform.errors import PerformBusy
 
 REFUSED = Counter("perform_refused_total", "Requests refused at once because all places were taken.", ["for"])
 OPEN = Gauge("perform_places", "How many this process takes on at once.", ["for"])
+HELD = Gauge("perform_held_speech_bytes", "Audio of speeches that is held in memory for its listeners.")
 _FEWER: Final = 0.75
 
 
@@ -77,3 +78,42 @@ class Places:
     def _set(self, count: float) -> None:
         self._open = min(max(count, self._least), self._most)
         self._shown.set(self.open)
+
+
+class Memory:
+    """For speeches that wait for their listeners. Half of it is left for what is begun already to grow."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._held = 0
+
+    def begin(self) -> None:
+        """Raises PerformBusy at once when too much is held for one more."""
+        if self._held * 2 >= self._most:
+            self._refuse()
+
+    def take(self, size: int) -> None:
+        """Raises PerformBusy when there is not as much."""
+        if self._held + size > self._most:
+            self._refuse()
+        self._set(self._held + size)
+
+    def give_back(self, size: int) -> None:
+        self._set(self._held - size)
+
+    @contextmanager
+    def part(self, size: int) -> Iterator[None]:
+        """Raises PerformBusy."""
+        self.take(size)
+        try:
+            yield
+        finally:
+            self.give_back(size)
+
+    def _refuse(self) -> NoReturn:
+        REFUSED.labels("speeches").inc()
+        raise PerformBusy("Too much is being spoken.")
+
+    def _set(self, size: int) -> None:
+        self._held = size
+        HELD.set(size)

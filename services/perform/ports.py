@@ -88,10 +88,13 @@ class Speech(Protocol):
 class Blobs(Protocol):
     """Audio by owner and recording."""
 
-    async def put(self, user_id: str, recording_id: UUID, audio: bytes) -> None:
+    async def put(self, user_id: str, recording_id: UUID, audio: bytes | bytearray) -> None:
         """All of it or nothing. Safe to repeat."""
 
     async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
+        """Raises RecordingNotFound."""
+
+    async def size(self, user_id: str, recording_id: UUID) -> int:
         """Raises RecordingNotFound."""
 
     async def delete(self, user_id: str, recording_id: UUID) -> None:

@@ -1,18 +1,21 @@
 """Speech under an Idempotency-Key: made to its end whoever listens, kept for a day, given again."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from services.kernel.errors import ServiceError
+from services.kernel.ranges import Span
 from services.kernel.replay import KeyReused
 from services.perform.background import Background
 from services.perform.domain import Charge
 from services.perform.errors import AudioNotWhole
+from services.perform.places import Memory
 from services.perform.ports import Blobs, Clock, SpeechKeys
 from services.perform.sound import Sound
 from services.perform.speech import HeldKey, KeyClaim, Spoken
@@ -25,6 +28,8 @@ log = structlog.get_logger()
 _LONGEST_SPEECH = timedelta(minutes=5)
 # Twelve minutes as they are, 48 kB a second; what is longer is an engine that does not stop.
 _MOST_AUDIO_BYTES = 36 << 20
+# Five seconds to sixteen: what is given again is read as it is listened to.
+_READ_BYTES = 256 << 10
 _POLL_SECONDS, _LONGEST_POLL_SECONDS = 0.02, 0.5
 # Until a key that may be ours is given back: long enough for a claim that is still on its way to arrive.
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.25, 8.0, 10
@@ -32,19 +37,35 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.25, 8.0, 10
 
 @dataclass(slots=True)
 class _Made:
-    """A speech that its listeners share: while it is made, or as it was kept."""
+    """A speech that its listeners share while it is made."""
 
     fingerprint: str
     # What its Opening and its Charge say; there before the first audio, and before the end.
     voice_source: str = ""
     charge: Charge | None = None
     sound: Sound = field(default_factory=Sound)
+    # Its maker and its listeners: who holds it in memory.
+    holders: int = 0
+    # There may be audio of it in the store; then its key leads there.
+    stored: bool = False
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One that is made already, to be read from the store."""
+
+    user_id: str
+    speech_id: UUID
+    voice_source: str
+    charge: Charge
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechShelf:
-    """Where what was spoken is kept, how it is found there, and for how long."""
+    """Where what was spoken is held and kept, how it is found there, and for how long."""
 
+    memory: Memory
     blobs: Blobs
     keys: SpeechKeys
     lives: timedelta
@@ -55,6 +76,7 @@ class SpeechKeeping:
         self, streaming: SpeechStreaming, shelf: SpeechShelf, background: Background, now: Clock
     ) -> None:
         self._streaming = streaming
+        self._memory = shelf.memory
         self._blobs = shelf.blobs
         self._keys = shelf.keys
         self._lives = shelf.lives
@@ -69,11 +91,12 @@ class SpeechKeeping:
         """The opening, the audio, and what it cost the first time. Consume inside `aclosing`.
 
         A listener who leaves ends nothing: the key says that they may come back for it. Raises KeyReused,
-        and SpeechUnderWay when another process still makes it after `join_seconds`.
+        PerformBusy, and SpeechUnderWay when another process still makes it after `join_seconds`.
         """
         made = await self._made(request, join_seconds)
+        audio = self._read(made) if isinstance(made, _Kept) else self._heard(made)
         opened = False
-        async with aclosing(made.sound.listen()) as chunks:
+        async with aclosing(audio) as chunks:
             async for chunk in chunks:
                 if not opened:
                     opened = True
@@ -82,7 +105,33 @@ class SpeechKeeping:
         if made.charge is not None:
             yield made.charge
 
-    async def _made(self, request: SpeechRequest, join_seconds: float) -> _Made:
+    async def _heard(self, made: _Made) -> AsyncGenerator[bytes, None]:
+        with self._holding(made):
+            async with aclosing(made.sound.listen()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _read(self, kept: _Kept) -> AsyncGenerator[bytes, None]:
+        """A part at a time: many may listen, and slowly."""
+        with self._memory.part(_READ_BYTES):
+            size = await self._blobs.size(kept.user_id, kept.speech_id)
+            log.info("speech_given_again", speech_id=str(kept.speech_id))
+            for start in range(0, size, _READ_BYTES):
+                part = Span(start, min(start + _READ_BYTES, size))
+                yield await self._blobs.get(kept.user_id, kept.speech_id, part)
+
+    @contextmanager
+    def _holding(self, made: _Made) -> Iterator[None]:
+        """It is in memory until the last of them has left it."""
+        made.holders += 1
+        try:
+            yield
+        finally:
+            made.holders -= 1
+            if not made.holders:
+                self._memory.give_back(len(made.sound.audio))
+
+    async def _made(self, request: SpeechRequest, join_seconds: float) -> _Made | _Kept:
         give_up = asyncio.get_running_loop().time() + join_seconds
         pause = _POLL_SECONDS
         while True:
@@ -94,7 +143,8 @@ class SpeechKeeping:
                 return self._begin(request)
             _check(same=held.same_request)
             if held.spoken is not None:
-                return await self._kept(request, held, held.spoken)
+                charge = Charge(held.spoken.credits, 0, 0)
+                return _Kept(request.user_id, held.speech_id, held.spoken.voice_source, charge)
             if asyncio.get_running_loop().time() >= give_up:
                 raise SpeechUnderWay("The first request with this Idempotency-Key is still being spoken.")
             await asyncio.sleep(pause)
@@ -120,44 +170,41 @@ class SpeechKeeping:
                 pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
         log.warning("speech_left_to_expire", what="key", speech_id=str(claim.speech_id))
 
-    async def _kept(self, request: SpeechRequest, held: HeldKey, spoken: Spoken) -> _Made:
-        audio = await self._blobs.get(request.user_id, held.speech_id)
-        log.info("speech_given_again", speech_id=str(held.speech_id))
-        charge = Charge(spoken.credits, 0, 0)
-        return _Made(request.order.fingerprint, spoken.voice_source, charge, Sound.whole(audio))
-
     def _begin(self, request: SpeechRequest) -> _Made:
         made = self._under_way[_place(request)] = _Made(request.order.fingerprint)
         self._background.start(self._make(request, made))
         return made
 
     async def _make(self, request: SpeechRequest, made: _Made) -> None:
-        kept = False
+        with self._holding(made):
+            try:
+                self._memory.begin()
+                await self._speak(request, made)
+                made.sound.end()
+            except BaseException as failure:
+                if not made.kept:
+                    await asyncio.shield(self._give_back(request, made))
+                made.sound.fail(failure if isinstance(failure, Exception) else _cut())
+                if not isinstance(failure, ServiceError):
+                    raise
+            finally:
+                del self._under_way[_place(request)]
 
-        async def keep() -> None:
-            """Before anybody pays: what is charged can be had again."""
-            nonlocal kept
-            await self._blobs.put(request.user_id, request.speech_id, bytes(made.sound.audio))
-            until = self._now() + self._lives
-            kept = await self._keys.spend(request.claim, Spoken(made.voice_source, 0), until)
-            if not kept:
-                raise SpeechUnderWay("Another request has taken over this Idempotency-Key.")
+    async def _speak(self, request: SpeechRequest, made: _Made) -> None:
+        async with aclosing(self._streaming.speak(request, lambda: self._keep(request, made))) as parts:
+            async for part in parts:
+                self._take(made, part)
+        if made.charge is not None:
+            await self._note(request.claim, Spoken(made.voice_source, made.charge.credits))
 
-        try:
-            async with aclosing(self._streaming.speak(request, keep)) as parts:
-                async for part in parts:
-                    self._take(made, part)
-            if made.charge is not None:
-                await self._note(request.claim, Spoken(made.voice_source, made.charge.credits))
-            made.sound.end()
-        except BaseException as failure:
-            if not kept:
-                await asyncio.shield(self._give_back(request))
-            made.sound.fail(failure if isinstance(failure, Exception) else _cut())
-            if not isinstance(failure, ServiceError):
-                raise
-        finally:
-            del self._under_way[_place(request)]
+    async def _keep(self, request: SpeechRequest, made: _Made) -> None:
+        """Before anybody pays: what is charged can be had again."""
+        made.stored = True
+        await self._blobs.put(request.user_id, request.speech_id, made.sound.audio)
+        until = self._now() + self._lives
+        made.kept = await self._keys.spend(request.claim, Spoken(made.voice_source, 0), until)
+        if not made.kept:
+            raise SpeechUnderWay("Another request has taken over this Idempotency-Key.")
 
     def _take(self, made: _Made, part: Opening | bytes | Charge) -> None:
         if isinstance(part, Opening):
@@ -165,9 +212,10 @@ class SpeechKeeping:
         elif isinstance(part, Charge):
             made.charge = part
         else:
-            made.sound.add(part)
-            if len(made.sound.audio) > _MOST_AUDIO_BYTES:
+            if len(made.sound.audio) + len(part) > _MOST_AUDIO_BYTES:
                 raise AudioNotWhole("The audio did not end.")
+            self._memory.take(len(part))
+            made.sound.add(part)
 
     async def _note(self, claim: KeyClaim, spoken: Spoken) -> None:
         """Only what is told to who asks again: it is paid already."""
@@ -176,10 +224,11 @@ class SpeechKeeping:
         except ServiceError as error:
             log.warning("speech_cost_not_noted", speech_id=str(claim.speech_id), cause=error.reason)
 
-    async def _give_back(self, request: SpeechRequest) -> None:
+    async def _give_back(self, request: SpeechRequest, made: _Made) -> None:
         try:
             await self._keys.free(request.claim)
-            await self._blobs.delete(request.user_id, request.speech_id)
+            if made.stored:
+                await self._blobs.delete(request.user_id, request.speech_id)
         except ServiceError:
             # Audio that stays is found by the orphan sweep.
             self._background.start_retrying(self._free_later(request.claim))

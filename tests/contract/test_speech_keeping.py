@@ -1,44 +1,50 @@
-"""A key of speech in the real database, when the answers of the database are lost."""
+"""Speech under a key, in the real database and real files: answers that are lost, and what is given again."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from pymongo import AsyncMongoClient
 
 from services.kernel.client import limit_to
+from services.kernel.ranges import Span
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
-from services.perform.errors import StorageUnavailable
-from services.perform.speech import HeldKey, KeyClaim, SpeechOrder
+from services.perform.domain import Charge
+from services.perform.errors import PerformBusy, RecordingNotFound, StorageUnavailable
+from services.perform.places import Memory
+from services.perform.speech import HeldKey, KeyClaim, SpeechOrder, Spoken
 from services.perform.speech_keeping import SpeechKeeping, SpeechShelf
 from services.perform.speech_keys import MongoSpeechKeys
-from services.perform.speech_streaming import SpeechRequest
+from services.perform.speech_streaming import Opening, SpeechRequest
 
+PART = 256 << 10
 ORDER = SpeechOrder("tts-1", "Nobody hears this.", "me", "mp3", 1.0, as_events=False)
 
 
 class Unheard(MongoSpeechKeys):
-    """The database does as it is told, and the answer to a claim is lost, or never comes."""
+    """The database does as it is told, and the answer to a claim may be lost, or never come."""
 
     def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str) -> None:
         super().__init__(client, database)
-        self.answers = True
+        self.answer = "lost"
         self.claimed, self.freed = asyncio.Event(), asyncio.Event()
         self.away = 0
 
     async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
-        await super().claim(claim, now, until)
+        held = await super().claim(claim, now, until)
         self.claimed.set()
-        if not self.answers:
+        if self.answer == "never":
             await asyncio.Event().wait()
-        raise StorageUnavailable("The answer was lost.")
+        if self.answer == "lost":
+            raise StorageUnavailable("The answer was lost.")
+        return held
 
     async def free(self, claim: KeyClaim) -> None:
         if self.away:
@@ -48,17 +54,42 @@ class Unheard(MongoSpeechKeys):
         self.freed.set()
 
 
+class Watched(StoredBlobs):
+    """Remembers what was read."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.read: list[Span | None] = []
+
+    async def get(self, user_id: str, recording_id: UUID, part: Span | None = None) -> bytes:
+        self.read.append(part)
+        return await super().get(user_id, recording_id, part)
+
+
 @dataclass
 class House:
     keys: MongoSpeechKeys
     unheard: Unheard
+    blobs: Watched
     keeping: SpeechKeeping
     request: SpeechRequest = field(default_factory=lambda: SpeechRequest(uuid4(), "ada", ORDER, "k"))
 
+    def speech(self) -> AsyncGenerator[Opening | bytes | Charge, None]:
+        return self.keeping.speak(SpeechRequest(uuid4(), "ada", ORDER, "k"), 0)
+
     async def ask(self) -> None:
-        async with aclosing(self.keeping.speak(self.request, 0)) as parts:
+        async with aclosing(self.speech()) as parts:
             async for _ in parts:
                 raise AssertionError("nothing is spoken under a key that was not had")
+
+    async def kept(self, audio: bytes) -> None:
+        """As another process left it."""
+        self.unheard.answer = "heard"
+        claim, now = self.request.claim, datetime.now(UTC)
+        until = now + timedelta(hours=24)
+        await self.keys.claim(claim, now, until)
+        await self.blobs.put("ada", claim.speech_id, audio)
+        await self.keys.spend(claim, Spoken("local_clone", 18), until)
 
     async def is_free(self) -> bool:
         another = SpeechRequest(uuid4(), "ada", ORDER, "k")
@@ -73,10 +104,10 @@ async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
     )
     async with opened as client, Background(1, limit_to) as background:
         database = f"perform-{uuid4().hex}"
-        unheard = Unheard(client, database)
-        shelf = SpeechShelf(StoredBlobs(tmp_path.as_uri()), unheard, timedelta(hours=24))
+        unheard, blobs = Unheard(client, database), Watched(tmp_path.as_uri())
+        shelf = SpeechShelf(Memory(1 << 20), blobs, unheard, timedelta(hours=24))
         keeping = SpeechKeeping(cast(Any, None), shelf, background, lambda: datetime.now(UTC))
-        yield House(MongoSpeechKeys(client, database), unheard, keeping)
+        yield House(MongoSpeechKeys(client, database), unheard, blobs, keeping)
 
 
 @pytest.mark.parametrize("away", [0, 1])
@@ -90,10 +121,42 @@ async def test_a_claim_whose_answer_was_lost_holds_no_key(house: House, away: in
 
 
 async def test_a_listener_who_leaves_while_a_key_is_claimed_does_not_hold_it(house: House) -> None:
-    house.unheard.answers = False
+    house.unheard.answer = "never"
     listener = asyncio.create_task(house.ask())
     await house.unheard.claimed.wait()
     listener.cancel()
     async with asyncio.timeout(5):
         await house.unheard.freed.wait()
     assert await house.is_free()
+
+
+async def test_what_is_given_again_is_read_as_it_is_listened_to(house: House) -> None:
+    audio = bytes(PART) + b"and a little"
+    await house.kept(audio)
+    async with aclosing(house.speech()) as parts:
+        assert await anext(parts) == Opening("local_clone")
+        assert await anext(parts) == bytes(PART)
+        assert house.blobs.read == [Span(0, PART)]
+        rest = [part async for part in parts]
+    assert rest == [b"and a little", Charge(18, 0, 0)]
+    assert house.blobs.read == [Span(0, PART), Span(PART, len(audio))]
+
+
+async def test_no_more_listen_than_there_is_memory_for_until_one_of_them_leaves(house: House) -> None:
+    await house.kept(bytes(2 * PART))
+    async with AsyncExitStack() as listeners:
+        there = [await listeners.enter_async_context(aclosing(house.speech())) for _ in range(4)]
+        for each in there:
+            await anext(each)
+        with pytest.raises(PerformBusy):
+            await house.ask()
+        await there[0].aclose()
+        another = await listeners.enter_async_context(aclosing(house.speech()))
+        assert await anext(another) == Opening("local_clone")
+
+
+async def test_audio_that_is_gone_is_told_before_anything_is_heard(house: House) -> None:
+    await house.kept(b"audio")
+    await house.blobs.delete("ada", house.request.speech_id)
+    with pytest.raises(RecordingNotFound):
+        await house.ask()

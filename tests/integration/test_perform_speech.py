@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 from google.protobuf import struct_pb2
 from hypothesis import given
@@ -44,6 +45,8 @@ class Speakers(Peers):
         self.thought = asyncio.Event()
         self.thought.set()
         self.endless = False
+        # Then it waits, if it is held, and comes to its end.
+        self.most: int | None = None
         self.sent = 0
 
     async def _speak_on_and_on(self) -> AsyncIterator[Any]:
@@ -52,6 +55,9 @@ class Speakers(Peers):
                 yield synthesis.SynthesizeResponse(audio=bytes(64_000), model=self.model)
                 self.sent += 1
                 await self._note("sent")
+                if self.sent == self.most:
+                    await self.held.wait()
+                    return
         finally:
             await self._note("speech cancelled")
 
@@ -94,6 +100,7 @@ async def stage(
     monkeypatch.setenv("PERFORM_MONGO_URL", mongo_url)
     monkeypatch.setenv("PERFORM_MONGO_DATABASE", f"perform-{uuid4().hex}")
     monkeypatch.setenv("PERFORM_BLOB_URL", (tmp_path / "blobs").as_uri())
+    monkeypatch.setenv("PERFORM_MOST_SPEECH_BYTES", str(1 << 20))
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(played(speakers))
         for peer in ("AUTH", "VOICE", "CONTENT", "SYNTHESIS"):
@@ -361,6 +368,31 @@ async def test_a_speech_that_came_to_nothing_gives_its_key_back(stage: Stage) ->
     stage.peers.fail.clear()
     assert await heard(speech(stage, asked(input="Something else."), idempotency_key="k")) == AUDIO
     assert list(stage.peers.charged.values()) == [len("Something else.")]
+
+
+async def test_speech_that_there_is_no_memory_for_is_cut_costs_nothing_and_is_held_no_longer(
+    stage: Stage, speakers: Speakers
+) -> None:
+    speakers.endless = True
+    for _ in range(2):
+        assert await cut(stage, idempotency_key="k")
+    await ended(stage)
+    assert not stage.peers.charged
+    speakers.endless = False
+    assert await heard(speech(stage, idempotency_key="k")) == AUDIO
+
+
+async def test_one_more_is_refused_while_half_of_the_memory_is_held(stage: Stage, speakers: Speakers) -> None:
+    speakers.endless, speakers.most = True, 12
+    speakers.held.clear()
+    first, received = speech(stage, idempotency_key="first"), 0
+    while received < 12 * 64_000:
+        received += len((await first.read()).body.data)
+    assert await refusal(heard(speech(stage, idempotency_key="second"))) == (503, "PERFORM_BUSY")
+    speakers.held.set()
+    while await first.read() is not grpc.aio.EOF:
+        pass
+    await ended(stage)
 
 
 async def test_what_cannot_be_kept_is_not_charged(stage: Stage, tmp_path: Path) -> None:

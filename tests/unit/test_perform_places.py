@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from services.perform.errors import PerformBusy
-from services.perform.places import Places
+from services.perform.places import Memory, Places
 
 
 @dataclass
@@ -97,3 +97,23 @@ def test_they_settle_where_nobody_waits_much_longer_than_that(each_seconds: floa
     late = waits[len(waits) // 2 :]
     assert max(late) < 6 + 2 * each_seconds
     assert found.open <= most
+
+
+def test_speeches_begin_in_half_of_the_memory_and_grow_into_the_rest() -> None:
+    memory = Memory(100)
+    memory.begin()
+    memory.take(50)
+    with pytest.raises(PerformBusy):
+        memory.begin()
+    memory.take(50)
+    with pytest.raises(PerformBusy):
+        memory.take(1)
+    memory.give_back(51)
+    memory.begin()
+
+
+def test_what_is_held_for_a_while_is_given_back_whatever_happens() -> None:
+    memory = Memory(100)
+    for _ in range(2):
+        with pytest.raises(RuntimeError), memory.part(100):
+            raise RuntimeError
