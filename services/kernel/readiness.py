@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 log = structlog.get_logger()
 
 DEPENDENCY_UP = Gauge(
-    "server_dependency_up", "1 while what a service cannot work without answers, else 0.", ["dependency"]
+    "server_dependency_up", "1 while what a service works with answers, else 0.", ["dependency"]
 )
 
 # Returns when it works; raises when it does not.
@@ -30,8 +30,11 @@ class Dependencies:
         checks: Mapping[str, Check],
         tell: Callable[[bool], Awaitable[None]],
         seconds: float = _EVERY_SECONDS,
+        partly: Mapping[str, Check] | None = None,
     ) -> None:
-        self._checks = checks
+        """What is only `partly` needed is shown, and no reason to send requests elsewhere."""
+        self._needed = frozenset(checks)
+        self._checks = {**checks, **(partly or {})}
         self._tell = tell
         self._seconds = seconds
         self._failures: Counter[str] = Counter()
@@ -43,12 +46,13 @@ class Dependencies:
             await asyncio.sleep(self._seconds)
 
     async def look(self) -> None:
-        lost_before = bool(self._lost)
+        lost_before = bool(self._lost & self._needed)
         answers = await asyncio.gather(*(_answers(check) for check in self._checks.values()))
         for name, failure in zip(self._checks, answers, strict=True):
             self._note(name, failure)
-        if bool(self._lost) != lost_before:
-            await self._tell(not self._lost)
+        lost = bool(self._lost & self._needed)
+        if lost != lost_before:
+            await self._tell(not lost)
 
     def _note(self, name: str, failure: str) -> None:
         DEPENDENCY_UP.labels(name).set(0 if failure else 1)

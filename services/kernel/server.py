@@ -60,13 +60,14 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
     """Collects servicers as grpc.Server would, with the edge around each method.
 
     Keys are full method names, "/package.Service/Method". Generated `add_..._to_server` functions
-    accept it in place of a server. `dependencies` are what the services cannot work without; `replays` is,
-    by package, where answers are kept for who asks again.
+    accept it in place of a server. `dependencies` are what the services cannot work without, `partly_needed`
+    what only some calls need; `replays` is, by package, where answers are kept for who asks again.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.dependencies: dict[str, Check] = {}
+        self.partly_needed: dict[str, Check] = {}
         self.replays: dict[str, Replays] = {}
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -155,7 +156,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         for name in ("", "liveness", "readiness", *services):
             await checks.set(name, SERVING)
         log.info("server_started", services=sorted(services), address=settings.address, port=port)
-        async with running(_ready_while(handlers.dependencies, checks)), running(watch_the_loop()):
+        async with running(_ready_while(handlers, checks)), running(watch_the_loop()):
             await stop.wait()
         await checks.enter_graceful_shutdown()
         log.info("server_draining", services=sorted(services))
@@ -208,11 +209,11 @@ def _listening(server: grpc.aio.Server, address: str, tls: TlsSettings) -> int:
         return int(server.add_secure_port(address, tls.for_server()))
 
 
-async def _ready_while(dependencies: Mapping[str, Check], checks: health.aio.HealthServicer) -> None:
+async def _ready_while(handlers: Handlers, checks: health.aio.HealthServicer) -> None:
     async def tell(ready: bool) -> None:
         await checks.set("readiness", SERVING if ready else NOT_SERVING)
 
-    await Dependencies(dependencies, tell).watch()
+    await Dependencies(handlers.dependencies, tell, partly=handlers.partly_needed).watch()
 
 
 @asynccontextmanager

@@ -49,7 +49,9 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         client = await stack.enter_async_context(_client(settings))
         performances = MongoPerformances(client, database, settings.mongo_connections)
         ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
-        ports = _ports(settings, performances, ways)
+        blobs = StoredBlobs(settings.blob_url)
+        ports = _ports(settings, performances, blobs, ways)
+        stores = {"database": performances.ping, "recordings": blobs.ping}
         patience = _patience(settings)
         most = Most(settings.most_recordings, settings.most_recorded_bytes)
         story = Story(ports, Room(performances, most, _now), patience, _now)
@@ -59,7 +61,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             performing,
             Archive(ports, patience, _now),
             Erasing(ports, story),
-            Readiness({"database": performances.ping, **{name: serving(way) for name, way in ways.items()}}),
+            Readiness({**stores, **{name: serving(way) for name, way in ways.items()}}),
             settings.join_seconds,
         )
         add_PerformServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
@@ -71,6 +73,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         speech_servicer = SpeechServicer(speeches, kept, performing, settings.join_seconds)
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
+        handlers.partly_needed["perform recordings"] = blobs.ping
         sweeper = Sweeper(ports, story, patience, _now)
         async with _sweeping(sweeper, _orphans(settings, ports, performances, keys), settings):
             yield
@@ -97,13 +100,15 @@ def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Back
     return SpeechStreaming(replace(ports, speech=speech), background, _now, places=places)
 
 
-def _ports(settings: Settings, performances: MongoPerformances, ways: dict[str, Any]) -> Ports:
+def _ports(
+    settings: Settings, performances: MongoPerformances, blobs: StoredBlobs, ways: dict[str, Any]
+) -> Ports:
     return Ports(
         credits=AuthCredits(ways["auth"], settings.auth_seconds),
         voices=VoiceLeases(ways["voice"], settings.lease_seconds, settings.voice_seconds),
         notes=ContentNotes(ways["content"], settings.content_seconds),
         speech=SynthesisSpeech(ways["synthesis"], settings.synthesis_seconds),
-        blobs=StoredBlobs(settings.blob_url),
+        blobs=blobs,
         performances=performances,
         recordings=performances,
     )

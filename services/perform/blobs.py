@@ -1,9 +1,10 @@
 """Recordings' audio in files, S3, GCS or Azure, chosen by URL."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import PurePosixPath
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
@@ -22,11 +23,15 @@ from services.perform.filing import StoredAudio
 log = structlog.get_logger()
 
 _ALL = "recordings"
+_AWAY = "The store for recordings cannot be reached right now."
 _LISTED_AT_ONCE = 500
 # As many as wait for a store at once; they hold the audio of who waits for them.
 _THREADS = 16
 # Of audio that is sent in parts of 5 MB, which are copies.
 _PARTS_AT_ONCE = 2
+# Nothing lies there, and the store must say so.
+_PROBE = "recordings/probe"
+_PROBE_SECONDS, _BELIEVED_SECONDS = 1.0, 10.0
 
 
 class StoredBlobs:
@@ -43,6 +48,20 @@ class StoredBlobs:
         with at_fault("PERFORM_BLOB_URL", unusable, BaseError, OSError, ValueError):
             self._store: Any = from_url(url, **of_files, **patience(url, seconds))
         self._threads = Threads(_THREADS, seconds)
+        # A store that hangs is asked by one thread only, over and over.
+        self._probing = Threads(1, _PROBE_SECONDS)
+        self._answers_until = 0.0
+
+    async def ping(self) -> None:
+        """Returns when it answers; that it did is believed for ten seconds, because each question costs."""
+        if monotonic() < self._answers_until:
+            return
+        try:
+            with suppress(FileNotFoundError):
+                await self._probing.run(obstore.head, self._store, _PROBE)
+        except (BaseError, OSError) as error:
+            raise RecordingStoreUnavailable(_AWAY) from error
+        self._answers_until = monotonic() + _BELIEVED_SECONDS
 
     async def put(self, user_id: str, recording_id: UUID, audio: bytes | bytearray) -> None:
         path = _path(user_id, recording_id)
@@ -121,4 +140,4 @@ def _reachable() -> Iterator[None]:
         raise RecordingNotFound("The audio of this recording is gone.") from error
     except (BaseError, OSError) as error:
         log.error("blob_store_failed", cause=type(error).__name__)
-        raise RecordingStoreUnavailable("The store for recordings cannot be reached right now.") from error
+        raise RecordingStoreUnavailable(_AWAY) from error

@@ -15,6 +15,9 @@ from services.perform.ports import Blobs, Clock, Turns, Wanting
 log = structlog.get_logger()
 
 ORPHANS = Counter("perform_orphans_removed_total", "Audio without a performance that was removed.")
+SWEEP_ERRORS = Counter(
+    "perform_sweep_errors_total", "What failed of the sweepers' work: a round, a recovery, orphans.", ["what"]
+)
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -42,8 +45,10 @@ class Orphans:
             try:
                 await self._look_in_turn(stop)
             except ServiceError as error:
+                SWEEP_ERRORS.labels("orphans").inc()
                 log.warning("orphan_sweep_failed", cause=error.reason)
             except Exception:
+                SWEEP_ERRORS.labels("orphans").inc()
                 # A bug met in one round must not end all later ones, nor the services in this process.
                 log.exception("orphan_sweep_crashed")
             with suppress(TimeoutError):

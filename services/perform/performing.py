@@ -44,6 +44,8 @@ log = structlog.get_logger()
 OUTCOMES = Counter(
     "perform_outcomes_total", "Performances that ended, by state and reason.", ["state", "reason"]
 )
+# Kept, and not paid yet: the sweeper ends it.
+_UNSETTLED = "unsettled"
 # A stream ends so long after its last audio at most, that its outcome is written down by then.
 _LONGEST_END_SECONDS = 1.0
 
@@ -272,7 +274,9 @@ class Performing:
         except ServiceError as error:
             _leave_to_sweeper(take, error)
             if take.charge is None:
+                OUTCOMES.labels(_UNSETTLED, error.reason).inc()
                 take.failure = of_performance(take.performance_id, error)
+                return
         kept = take.recording
         OUTCOMES.labels(State.SUCCEEDED, "").inc()
         log.info(
@@ -281,7 +285,7 @@ class Performing:
             routine_type=kept.routine_type,
             voice_source=kept.voice_source,
             audio_seconds=kept.duration_seconds,
-            credits=take.charge.credits if take.charge else None,
+            credits=_charge(take).credits,
         )
 
 

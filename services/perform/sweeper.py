@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
 from services.perform.domain import Patience, Performance
+from services.perform.orphans import SWEEP_ERRORS
 from services.perform.ports import Clock, Ports
 from services.perform.recordings import Archive
 from services.perform.recovering import Recovery
@@ -37,8 +38,10 @@ class Sweeper:
                 await self.sweep()
                 await self._archive.retire()
             except ServiceError as error:
+                SWEEP_ERRORS.labels("round").inc()
                 log.warning("sweep_failed", cause=error.reason)
             except Exception:
+                SWEEP_ERRORS.labels("round").inc()
                 # A bug met in one round must not end all later ones, nor the services in this process.
                 log.exception("sweep_crashed")
             with suppress(TimeoutError):
@@ -53,6 +56,7 @@ class Sweeper:
         try:
             ended = await self._recovery.recover(performance)
         except ServiceError as error:
+            SWEEP_ERRORS.labels("recovery").inc()
             performance_id = str(performance.performance_id)
             log.warning("recovery_failed", performance_id=performance_id, cause=error.reason)
             return False

@@ -24,6 +24,8 @@ from services.voice.domain import BlobMissing
 # The same promises as of every other store.
 from tests.contract.test_perform_stores import (  # noqa: F401
     test_all_audio_is_found_by_its_age_and_removed,
+    test_an_empty_store_answers,
+    test_audio_has_a_size,
     test_audio_is_put_and_removed_as_often_as_one_likes,
     test_audio_is_read_back_whole_or_in_part_and_by_its_owner_only,
 )
@@ -49,7 +51,7 @@ def url(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def blobs(url: str) -> Blobs:
+def blobs(url: str) -> StoredBlobs:
     return StoredBlobs(url)
 
 

@@ -219,7 +219,7 @@ async def test_a_database_that_is_away_is_said_to_be_away() -> None:
 
 
 @pytest.fixture(params=["file", "memory"])
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> StoredBlobs:
     return StoredBlobs((tmp_path / "new" / "folder").as_uri() if request.param == "file" else "memory:///")
 
 
@@ -230,6 +230,18 @@ async def test_audio_is_read_back_whole_or_in_part_and_by_its_owner_only(blobs: 
     assert await blobs.get("../ada", recording_id, Span(2, 5)) == b"234"
     with pytest.raises(RecordingNotFound):
         await blobs.get("bob", recording_id)
+
+
+async def test_audio_has_a_size(blobs: Blobs) -> None:
+    recording_id = uuid4()
+    await blobs.put("ada", recording_id, bytearray(b"0123456789"))
+    assert await blobs.size("ada", recording_id) == 10
+    with pytest.raises(RecordingNotFound):
+        await blobs.size("bob", recording_id)
+
+
+async def test_an_empty_store_answers(blobs: StoredBlobs) -> None:
+    await blobs.ping()
 
 
 async def test_all_audio_is_found_by_its_age_and_removed(blobs: Blobs) -> None:

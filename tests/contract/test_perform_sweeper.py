@@ -14,6 +14,7 @@ from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Most, Patience, Performance, Phase, Recording, State
 from services.perform.errors import RecordingNotFound, StorageUnavailable
 from services.perform.mongo import MongoPerformances
+from services.perform.orphans import SWEEP_ERRORS
 from services.perform.ports import Notes, Ports, Speech, Voices
 from services.perform.quota import Room
 from services.perform.steps import Story
@@ -156,3 +157,36 @@ async def test_what_is_not_overdue_is_left_alone(swept: Swept) -> None:
     assert await swept.sweep() == 0
     assert not swept.books.released
     assert await swept.blobs.get("ada", begun.performance_id) == b"audio"
+
+
+async def test_what_the_sweeper_cannot_end_is_counted(swept: Swept) -> None:
+    await swept.keep(await swept.begin())
+    swept.books.away = True
+    before = failures("recovery")
+    await swept.sweep()
+    assert failures("recovery") == before + 1
+
+
+class Unreachable:
+    """A journal that cannot be read; when it was tried twice, the sweeper is told to stop."""
+
+    def __init__(self) -> None:
+        self.tries, self.stop = 0, asyncio.Event()
+
+    async def due(self, now: datetime, limit: int) -> list[Performance]:
+        self.tries += 1
+        if self.tries == 2:
+            self.stop.set()
+        raise StorageUnavailable("Away.")
+
+
+async def test_a_round_that_fails_is_counted_and_the_next_one_begins_all_the_same() -> None:
+    journal, before = Unreachable(), failures("round")
+    swept = Swept(cast(Any, journal), StoredBlobs("memory:///"))
+    async with asyncio.timeout(5):
+        await swept.sweepers[0].keep_sweeping(0.001, journal.stop)
+    assert failures("round") == before + 2
+
+
+def failures(what: str) -> float:
+    return float(SWEEP_ERRORS.labels(what)._value.get())

@@ -7,8 +7,10 @@ from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
+import grpc
 import pytest
 
+from newvisions.perform.v1 import perform_service_pb2 as pb
 from services.perform.blobs import StoredBlobs
 from services.perform.errors import RecordingStoreUnavailable
 from services.voice.blobs import Keys, SealedBlobs, open_store
@@ -92,4 +94,23 @@ async def test_who_is_refused_does_not_wait_for_a_store_that_has_nothing_of_thei
     async with staged(monkeypatch) as stage:
         stage.peers.fail["compose"] = Refused("No credits are left.")
         assert await refusal(stage.perform()) == (402, "CREDITS_EXHAUSTED")
-    assert not silent.asked
+    # The search for orphans has its list.
+    assert {line.split()[0] for line in silent.asked} <= {b"GET"}
+
+
+async def test_a_store_that_hangs_is_found_away_again_and_again_by_one_question(silent: Silent) -> None:
+    blobs = StoredBlobs("s3://memos/here")
+    for _ in range(2):
+        with pytest.raises(RecordingStoreUnavailable):
+            await blobs.ping()
+    assert len(silent.asked) == 1
+
+
+async def test_health_names_a_store_that_is_away(
+    silent: Silent, mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish(monkeypatch, mongo_url, tmp_path, blob_url="s3://memos/here")
+    async with staged(monkeypatch) as stage:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stage.stub.GetHealth(pb.GetHealthRequest())
+    assert failure.value.details() == "Not available right now: recordings."

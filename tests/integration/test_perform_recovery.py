@@ -17,6 +17,7 @@ from pymongo import AsyncMongoClient
 from dev.ports import free_port
 from services.perform.domain import Performance, Phase, State
 from services.perform.mongo import MongoPerformances
+from services.perform.performing import OUTCOMES
 from tests.integration.perform_stage import (
     AUDIO,
     TEXT,
@@ -66,12 +67,19 @@ async def test_an_undo_that_failed_is_repeated_long_before_the_sweeper_comes(
         assert not stage.peers.reserved
 
 
+def counted(state: str, reason: str) -> float:
+    return float(OUTCOMES.labels(state, reason)._value.get())
+
+
 @pytest.mark.parametrize("headers", [{"idempotency_key": "late"}, {}], ids=["with a key", "without"])
 async def test_a_memo_that_could_not_be_settled_is_kept_and_charged_once_later(
     stage: Stage, headers: dict[str, str]
 ) -> None:
     stage.peers.fail["settle"] = Broken("Away.")
+    before = counted("unsettled", "SPEECH_ENGINE_BUSY"), counted("succeeded", "")
     assert await refusal(stage.perform(**headers)) == (503, "SPEECH_ENGINE_BUSY")
+    after = counted("unsettled", "SPEECH_ENGINE_BUSY"), counted("succeeded", "")
+    assert after == (before[0] + 1, before[1])
     [kept] = (await stage.recordings()).recordings
     stage.peers.fail.clear()
     answer = await stage.perform(**headers)

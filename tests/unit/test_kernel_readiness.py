@@ -44,3 +44,19 @@ async def test_an_answer_lost_now_and_then_changes_nothing() -> None:
         database.up = turn % 3 == 0
         await watched.look()
     assert told.all == []
+
+
+async def test_what_is_partly_needed_is_shown_and_no_reason_to_send_requests_elsewhere() -> None:
+    database, store, told = Database(), Database(), Told()
+    watched = Dependencies({"database": database.ping}, told, partly={"store": store.ping})
+    store.up = False
+    for _ in range(5):
+        await watched.look()
+    assert told.all == []
+    assert DEPENDENCY_UP.labels("store")._value.get() == 0
+    database.up = False
+    for _ in range(5):
+        await watched.look()
+    database.up = True
+    await watched.look()
+    assert told.all == [False, True]
