@@ -18,7 +18,14 @@ EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "voice": {
         "answers": frozenset({"expires"}),
         "voices": frozenset(
-            {"voices_at_provider", "voices_by_clone", "voices_by_standby", "voices_to_sweep"}
+            {
+                "voices_at_provider",
+                "voices_by_clone",
+                "voices_by_newest_clone",
+                "voices_by_newest_standby",
+                "voices_by_standby",
+                "voices_to_sweep",
+            }
         ),
     },
     "perform": {

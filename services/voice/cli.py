@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     evicting = _command(pool, "evict", "take a voice's place away; its user's sample stays", evict)
     evicting.add_argument("voice_id", help="as `clones list` shows it")
     clones = _group(things, "clones", "clones of users' voices")
-    listing = _command(clones, "list", "clones by their id", list_clones)
+    listing = _command(clones, "list", "clones, newest first", list_clones)
     listing.add_argument("--limit", type=_count, default=50)
     keys = _group(things, "keys", "the keys that samples and profiles are sealed with")
     _command(keys, "rotate", "seal all with the first key of the key file, so that others can go", rotate)

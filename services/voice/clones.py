@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from uuid import UUID
 
 import structlog
 
-from services.voice.domain import Clone, PageTokenInvalid, PinsUnavailable, VoiceInUse, VoiceNotFound
+from services.voice.domain import Bookmark, Clone, PinsUnavailable, VoiceInUse, VoiceNotFound
 from services.voice.keeping import Keeping
 from services.voice.policy import NEVER
 from services.voice.pool import OPERATOR, Eviction, Pool
@@ -48,9 +47,9 @@ class Clones:
         self._habits = habits
 
     async def page(self, token: str, size: int) -> tuple[Sequence[OwnedClone], str]:
-        """By id, with the token of the next page; it is empty on the last one. Raises PageTokenInvalid."""
-        found = await self._voices.clones_after(_place(token), size + 1)
-        more = found[size - 1][1].clone_id if len(found) > size else ""
+        """Newest first, with the token of the next page; none on the last one. Raises PageTokenInvalid."""
+        found = await self._voices.clones_before(Bookmark.of(token) if token else None, size + 1)
+        more = Bookmark.at(found[size - 1][1]).token if len(found) > size else ""
         users = [voice.user_id for voice, _ in found[:size]]
         used = await self._used(users)
         return [
@@ -146,10 +145,3 @@ class PoolView:
             return PoolStatus(self._provider, ledger, None, None)
         ratio = reuse.reused / reuse.leases if reuse.leases else 0.0
         return PoolStatus(self._provider, ledger, len(pinned), ratio)
-
-
-def _place(token: str) -> str:
-    try:
-        return str(UUID(token)) if token else ""
-    except ValueError:
-        raise PageTokenInvalid("This page token is none of ours.") from None

@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
+from pymongo import DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from services.voice.domain import (
     Attempt,
+    Bookmark,
     Clone,
     Consent,
     Leftover,
@@ -30,8 +32,10 @@ _HELD_INDEX: Final = "voices_at_provider"
 _IN_POOL: Final[Document] = {"clone.in_pool": True}
 _CLONES: Final = ("clone", "standby")
 _SEALED: Final = ("sample.audio", "clone.profile", "standby.profile")
-# Greater than every id of a clone: those are UUIDs.
-_BEHIND_ALL: Final = "g"
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Also how far ahead the clock of another process may be.
+_DAY: Final = timedelta(days=1)
+_MONTH: Final = timedelta(days=30)
 
 
 class MongoVoices:
@@ -48,6 +52,8 @@ class MongoVoices:
             )
             for field in _CLONES:
                 await self._voices.create_index(f"{field}.clone_id", name=f"voices_by_{field}", sparse=True)
+                newest = f"voices_by_newest_{field}"
+                await self._voices.create_index(_newest_first(field), name=newest, sparse=True)
 
     async def get(self, user_id: str) -> Voice:
         async with self._reached():
@@ -83,29 +89,41 @@ class MongoVoices:
                 return found[0]
         return None
 
-    async def clones_after(self, clone_id: str, limit: int) -> Sequence[tuple[Voice, Clone]]:
-        """In ranges that grow until one holds enough: a range without an end is read to its end by some
-        servers. Ids are drawn evenly, so the first range is small enough for any number of voices."""
+    async def clones_before(self, bookmark: Bookmark | None, limit: int) -> Sequence[tuple[Voice, Clone]]:
+        """In ranges that grow until one holds enough: some servers read a range to its end for its first."""
+        bookmark = bookmark or Bookmark(datetime.now(UTC) + _DAY, "")
         found: list[tuple[Voice, Clone]] = []
-        for share in (4096, 256, 16, 1):
-            before = _further(clone_id, share)
+        for oldest in (bookmark.made_at - _DAY, bookmark.made_at - _MONTH, _FIRST):
             found = []
             for field in _CLONES:
-                found += await self._clones_between(field, clone_id, before, limit)
-            if len(found) >= limit or before == _BEHIND_ALL:
+                found += await self._clones_between(field, oldest, bookmark, limit)
+            if len(found) >= limit:
                 break
-        return sorted(found, key=lambda each: each[1].clone_id)[:limit]
+        return sorted(found, key=lambda each: Bookmark.at(each[1]), reverse=True)[:limit]
 
     async def _clones_between(
-        self, field: str, after: str, before: str, limit: int
+        self, field: str, oldest: datetime, bookmark: Bookmark, limit: int
     ) -> list[tuple[Voice, Clone]]:
-        name = f"{field}.clone_id"
+        found: list[tuple[Voice, Clone]] = []
+        while True:
+            documents = await self._read_between(field, oldest, bookmark, limit)
+            clones = [(_voice(document), _clone(document[field])) for document in documents]
+            # One standing by may have the id of one at a provider that came after all: told once, as that.
+            found += [each for each in clones if field == "clone" or not _has(*each)]
+            if len(clones) < limit or len(found) >= limit:
+                return found
+            bookmark = Bookmark.at(clones[-1][1])
+
+    async def _read_between(
+        self, field: str, oldest: datetime, bookmark: Bookmark, limit: int
+    ) -> list[Document]:
+        made_at, clone_id = f"{field}.made_at", f"{field}.clone_id"
+        condition = {
+            made_at: {"$gte": oldest, "$lte": bookmark.made_at},
+            "$or": [{made_at: {"$lt": bookmark.made_at}}, {clone_id: {"$lt": bookmark.clone_id}}],
+        }
         async with self._reached():
-            cursor = self._voices.find({name: {"$gt": after, "$lt": before}}).sort(name, 1).limit(limit)
-            documents = await cursor.to_list(limit)
-        found = [(_voice(document), _clone(document[field])) for document in documents]
-        # A clone standing by may have the id of one at a provider that came after all: told once, as that.
-        return [(voice, clone) for voice, clone in found if field == "clone" or not _has(voice, clone)]
+            return await self._voices.find(condition).sort(_newest_first(field)).limit(limit).to_list(limit)
 
     async def _found(self, condition: Document) -> list[Voice]:
         async with self._reached():
@@ -139,10 +157,8 @@ def _has(voice: Voice, clone: Clone) -> bool:
     return voice.clone is not None and voice.clone.clone_id == clone.clone_id
 
 
-def _further(clone_id: str, share: int) -> str:
-    """An id that is one part in `share` of all ids further on."""
-    number = int(clone_id[:4] or "0", 16) + 0x10000 // share
-    return f"{number:04x}" if number < 0x10000 else _BEHIND_ALL
+def _newest_first(field: str) -> list[tuple[str, int]]:
+    return [(f"{field}.made_at", DESCENDING), (f"{field}.clone_id", DESCENDING)]
 
 
 # Fields that a document has only sometimes; what is absent in the value is removed from it.

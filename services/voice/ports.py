@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from services.kernel.errors import Kind, ServiceError
-from services.voice.domain import Clone, SealedBlob, Voice
+from services.voice.domain import Bookmark, Clone, SealedBlob, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ class Register(Voices, Protocol):
     async def with_clone(self, clone_id: str) -> Voice | None:
         """Whose clone it is, the one spoken in or the one standing by."""
 
-    async def clones_after(self, clone_id: str, limit: int) -> Sequence[tuple[Voice, Clone]]:
-        """The next clones by id, with whose they are; from the first one when the id is empty. One that is
-        made meanwhile is there or not, no other is left out or told twice."""
+    async def clones_before(self, bookmark: Bookmark | None, limit: int) -> Sequence[tuple[Voice, Clone]]:
+        """The next clones, newest first, with whose they are; from the newest one without a bookmark. One
+        that is made meanwhile is there or not, no other is left out or told twice."""
 
 
 class Blobs(Protocol):

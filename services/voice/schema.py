@@ -20,7 +20,14 @@ async def _answers(database: Database, now: datetime) -> int:
     return 0
 
 
-SCHEMA: Final = Schema("voice", (Migration("indexes", _indexes), Migration("answers", _answers)))
+SCHEMA: Final = Schema(
+    "voice",
+    (
+        Migration("indexes", _indexes),
+        Migration("answers", _answers),
+        Migration("newest_clones", _indexes),
+    ),
+)
 
 
 def place() -> tuple[str, str]:

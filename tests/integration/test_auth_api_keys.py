@@ -116,6 +116,22 @@ async def test_keys_are_listed_newest_first_to_their_owner_only(stage: Auth) -> 
     assert await listed(stage, other) == []
 
 
+async def test_keys_are_listed_page_by_page(stage: Auth) -> None:
+    me, names = await somebody(stage), ["first", "second", "third", "fourth", "fifth"]
+    made = [await create(stage, me, name=name) for name in names]
+    first = await stage.api_keys.ListApiKeys(pb.ListApiKeysRequest(page_size=2), metadata=me)
+    assert [key.name for key in first.keys] == ["fifth", "fourth"]
+    # The very one that the next page begins after is gone, and a new one stands before it.
+    await stage.api_keys.DeleteApiKey(pb.DeleteApiKeyRequest(key_id=made[3].id), metadata=me)
+    await create(stage, me, name="sixth")
+    request = pb.ListApiKeysRequest(page_size=3, page_token=first.next_page_token)
+    rest = await stage.api_keys.ListApiKeys(request, metadata=me)
+    assert ([key.name for key in rest.keys], rest.next_page_token) == (["third", "second", "first"], "")
+    foreign = pb.ListApiKeysRequest(page_token="none of ours")
+    error = await refused(stage.api_keys.ListApiKeys(foreign, metadata=me))
+    assert (error.error, error.http_status) == ("INVALID_PAGE_TOKEN", 400)
+
+
 async def test_the_last_use_is_noted_but_not_each_one(stage: Auth, variables: dict[str, str]) -> None:
     me = await somebody(stage)
     made = await create(stage, me)

@@ -9,6 +9,7 @@ import grpc
 from newvisions.auth.v1 import api_key_service_pb2 as pb
 from newvisions.auth.v1.api_key_service_pb2_grpc import ApiKeyServiceServicer
 from services.auth.domain.api_keys import ApiKey
+from services.auth.domain.paging import USUAL_PAGE
 from services.auth.rpc.moments import moment_of, stamp, stamp_or_none
 from services.auth.usecases.api_keys import KeyAccess, WantedKey
 from services.kernel.caller import caller
@@ -37,8 +38,9 @@ class ApiKeyServicer(ApiKeyServiceServicer):
         )
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
-        keys = await self._keys.list(caller().user_id, self._clock())
-        return pb.ListApiKeysResponse(keys=[_shown(key) for key in keys])
+        size = request.page_size or USUAL_PAGE
+        keys, following = await self._keys.page(caller().user_id, request.page_token, size, self._clock())
+        return pb.ListApiKeysResponse(keys=[_shown(key) for key in keys], next_page_token=following)
 
     async def DeleteApiKey(
         self, request: pb.DeleteApiKeyRequest, context: Context

@@ -1,6 +1,6 @@
 """API keys: made once, shown once, traded for short access tokens."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,6 +10,7 @@ from prometheus_client import Counter
 
 from services.auth.domain.api_keys import PREFIX, SHOWN_CHARACTERS, ApiKey, digest_of, scopes_of
 from services.auth.domain.errors import ApiKeyInvalid, ApiKeyNotFound
+from services.auth.domain.paging import Place, cut, place_in
 from services.auth.ports import ApiKeys, ApiKeyTokens, Users
 from services.kernel.caller import UserNotFound
 
@@ -60,8 +61,15 @@ class KeyAccess:
         return key, text
 
     async def list(self, user_id: str, now: datetime) -> list[ApiKey]:
-        """Newest first."""
+        """All of them, newest first: there are few."""
         return await self._keys.of_user(user_id, now)
+
+    async def page(self, user_id: str, token: str, size: int, now: datetime) -> tuple[Sequence[ApiKey], str]:
+        """Newest first, with the token of the next page. Raises PageTokenInvalid."""
+        last = place_in(token)
+        keys = await self._keys.of_user(user_id, now)
+        left = [key for key in keys if last is None or _order(_place(key)) < _order(last)]
+        return cut(left, size, _place)
 
     async def delete(self, user_id: str, key_id: str) -> None:
         """Raises ApiKeyNotFound, also for another user's key."""
@@ -89,3 +97,11 @@ class KeyAccess:
             return not (await self._users.get(key.user_id)).disabled
         except UserNotFound:
             return False
+
+
+def _place(key: ApiKey) -> Place:
+    return Place(key.created_at, key.key_id)
+
+
+def _order(place: Place) -> tuple[datetime, str]:
+    return place.at, place.thing_id

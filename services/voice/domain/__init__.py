@@ -15,6 +15,7 @@ from services.voice.domain.failures import (
     VoiceSlotsExhausted,
     VoiceStoreUnavailable,
 )
+from services.voice.domain.paging import Bookmark
 from services.voice.domain.values import (
     Attempt,
     Clone,
@@ -33,6 +34,7 @@ __all__ = [
     "Attempt",
     "BlobMissing",
     "BlobSealed",
+    "Bookmark",
     "Clone",
     "Consent",
     "Lease",
