@@ -89,6 +89,13 @@ class ThoughtsAway:
         raise ThoughtsUnavailable("Away.")
 
 
+class NoAnswers:
+    """Nobody has sent a key."""
+
+    async def forget(self, user_id: str) -> int:
+        return 0
+
+
 def asking(*models: Model, budget_seconds: float = 5) -> Asking:
     return Asking(models, LEXICON, FILTERS, ENDINGS, budget_seconds)
 
@@ -103,6 +110,7 @@ def writing(
     memory = Memory(
         recent=recent or MemoryRecentNotes(),
         thoughts=thoughts or MemoryThoughts(),
+        answers=NoAnswers(),
         written_by="test",
         keeps_thoughts=keeps_thoughts,
         keeps_notes=keeps_notes,

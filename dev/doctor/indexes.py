@@ -6,7 +6,7 @@ from typing import Final
 EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "auth": {
         "activation_codes": frozenset({"batch", "newest_first", "used_by"}),
-        "answers": frozenset({"expires"}),
+        "answers": frozenset({"expires", "user"}),
         "api_keys": frozenset({"digest", "ended", "place"}),
         "audit_log": frozenset({"actor", "newest_first", "oldest_first", "subject"}),
         "credit_entries": frozenset({"oldest_first", "statement"}),
@@ -16,7 +16,7 @@ EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
         "users": frozenset({"code", "email", "newest_first", "seen", "username"}),
     },
     "voice": {
-        "answers": frozenset({"expires"}),
+        "answers": frozenset({"expires", "user"}),
         "voices": frozenset(
             {
                 "voices_at_provider",

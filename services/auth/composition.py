@@ -19,7 +19,7 @@ from services.auth.keyring import KeyRing
 from services.auth.mongo import Database, open_database
 from services.auth.passwords import Argon2Cost, Argon2Passwords
 from services.auth.plans import read_plans
-from services.auth.rpc import SessionAccess, UseCases
+from services.auth.rpc import SessionAccess, UseCases, made_by
 from services.auth.schema import SCHEMA
 from services.auth.settings import Settings
 from services.auth.tokens import JwtAccessTokens
@@ -35,7 +35,7 @@ from services.auth.usecases.reset import PasswordResets
 from services.auth.usecases.slowdown import Slowdown
 from services.auth.valkey import SECONDS, ValkeyAttempts
 from services.auth.vault import HmacRefreshTokens, Seal, derived, read_key
-from services.kernel.answers import KeptAnswers, Secrets
+from services.kernel.answers import Contents, KeptAnswers, Secrets
 from services.kernel.cache import cache_client
 from services.kernel.schema import bring_up_to_date
 
@@ -107,7 +107,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
 
 def answers_of(database: Database, key: bytes, now: Callable[[], datetime]) -> KeptAnswers:
     secrets = Secrets(Seal(key), derived(key, "replay-reference"))
-    return KeptAnswers(database.answers, secrets, _LONGEST_ANSWER, now)
+    return KeptAnswers(database.answers, secrets, _LONGEST_ANSWER, now, Contents(made=made_by))
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from services.auth.composition import Built
 from services.auth.mongo import Database
+from services.auth.mongo.traces import AnswerTraces
 from services.auth.peers import ContentPeer, PerformPeer, VoicePeer
 from services.auth.ports import Holder
 from services.auth.rpc import ErasureAccess
@@ -42,6 +43,7 @@ def reach(settings: Settings, built: Built, channels: Channels) -> Everywhere:
         "content": content,
         "credits": database.credit_traces,
         "audit": database.audit_traces,
+        "answers": AnswerTraces(built.replays),
     }
     erasures = erasures_of(settings, database, holders)
     kept = Kept(

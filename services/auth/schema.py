@@ -56,6 +56,7 @@ SCHEMA: Final = Schema(
         Migration("indexes", _indexes),
         Migration("settings_in_percent", _settings_in_percent),
         Migration("users_seen", _users_seen),
+        Migration("answers_by_user", _indexes),
     ),
 )
 

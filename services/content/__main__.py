@@ -60,14 +60,16 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         )
         with at_fault("CONTENT_VALKEY_URL", "Valkey does not answer, or refuses us", RedisError, OSError):
             await valkey.ping()
+        answers = ValkeyAnswers(valkey, _now)
         memory = Memory(
             recent=ValkeyRecentNotes(valkey),
             thoughts=ValkeyThoughts(valkey, settings.cache_seconds),
+            answers=answers,
             written_by=_written_by(prompts, models, settings),
             keeps_thoughts=settings.cache_seconds > 0,
             keeps_notes=settings.cache_seconds > 0 and settings.cache_for_perform,
         )
-        handlers.replays["newvisions.content.v1"] = ValkeyAnswers(valkey, _now)
+        handlers.replays["newvisions.content.v1"] = answers
         asking = Asking(models, lexicon, filters, endings, settings.budget_seconds)
         servicer = ContentServicer(Writing(asking, lexicon, filters, memory))
         add_ContentServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from services.content.domain import AnswersUnavailable
 from services.kernel.replay import Attempt, Earlier
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class ValkeyAnswers:
     request, neither of which is kept anywhere."""
 
     def __init__(self, valkey: Redis, now: Callable[[], datetime]) -> None:
+        self._valkey = valkey
         self._now = now
         self._claim = valkey.register_script(_CLAIM)
         self._keep = valkey.register_script(_KEEP)
@@ -59,6 +61,7 @@ class ValkeyAnswers:
         now, request = self._now(), _digest("request", attempt).hex()
         moments = [each.timestamp() for each in (now, now + _LONGEST, now + _LIVES)]
         lives = round(_LIVES.total_seconds())
+        await self._list(attempt, now)
         held = await _reached(self._claim, attempt, request, *moments, lives)
         if not held:
             return None
@@ -73,6 +76,27 @@ class ValkeyAnswers:
     async def free(self, attempt: Attempt) -> None:
         await _reached(self._free, attempt)
 
+    async def forget(self, user_id: str) -> int:
+        """Erase what is kept for a user; how many keys that were. Raises AnswersUnavailable."""
+        listed = _list_of(user_id)
+        try:
+            places = await self._valkey.zrange(listed, 0, -1)
+            return int(await self._valkey.delete(listed, *places)) - 1 if places else 0
+        except (RedisError, OSError) as error:
+            raise AnswersUnavailable("Kept answers cannot be erased.") from error
+
+    async def _list(self, attempt: Attempt, now: datetime) -> None:
+        """Before the answer is there: none may be kept that an erasure does not find."""
+        listed = _list_of(attempt.user_id)
+        pipeline = self._valkey.pipeline(transaction=True)
+        pipeline.zremrangebyscore(listed, "-inf", now.timestamp())
+        pipeline.zadd(listed, {_place(attempt): (now + _LIVES).timestamp()})
+        pipeline.expire(listed, _LIVES)
+        try:
+            await pipeline.execute()
+        except (RedisError, OSError) as error:
+            log.warning("answers_unavailable", method=attempt.method, cause=type(error).__name__)
+
 
 async def _reached(script: Any, attempt: Attempt, *arguments: str | float) -> Any:
     try:
@@ -84,6 +108,10 @@ async def _reached(script: Any, attempt: Attempt, *arguments: str | float) -> An
 
 def _place(attempt: Attempt) -> str:
     return f"content:answers:{_joined(attempt.user_id, attempt.method, attempt.key).hex()}"
+
+
+def _list_of(user_id: str) -> str:
+    return f"content:answers-of:{user_id}"
 
 
 def _digest(purpose: str, attempt: Attempt) -> bytes:

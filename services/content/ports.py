@@ -84,3 +84,10 @@ class Thoughts(Protocol):
 
     async def forget(self, user_id: str) -> int:
         """How many thoughts were kept."""
+
+
+class Answers(Protocol):
+    """What was answered under an Idempotency-Key. Raises AnswersUnavailable."""
+
+    async def forget(self, user_id: str) -> int:
+        """Erase all answers to a user; how many keys there were."""

@@ -22,7 +22,7 @@ from services.content.domain import (
     primary_language,
 )
 from services.content.opening import LetGo
-from services.content.ports import Filters, Question, RecentNotes, Thought, Thoughts
+from services.content.ports import Answers, Filters, Question, RecentNotes, Thought, Thoughts
 
 log = structlog.get_logger()
 
@@ -44,6 +44,7 @@ class Memory:
 
     recent: RecentNotes
     thoughts: Thoughts
+    answers: Answers
     # The version of the prompts and the models in their order: another one writes other notes.
     written_by: str
     keeps_thoughts: bool
@@ -104,6 +105,7 @@ class Writing:
         erased = {
             "recent_notes": await self._memory.recent.forget(user_id),
             "thoughts": await self._memory.thoughts.forget(user_id),
+            "answers": await self._memory.answers.forget(user_id),
         }
         log.info("user_erased", erasure_id=erasure_id, **erased)
         return erased

@@ -13,6 +13,8 @@ Document = dict[str, Any]
 
 # The index that lets the database remove what has expired, now and then.
 EXPIRES_AT: Final = "expires_at"
+# The index that finds what is kept for a user; answers to strangers lack the field.
+USER: Final = "user"
 _LIVES: Final = timedelta(hours=24)
 
 
@@ -26,6 +28,8 @@ class AnswerDocuments(Protocol):
     async def update(self, where: Mapping[str, Any], change: Mapping[str, Any]) -> bool: ...
 
     async def delete(self, where: Mapping[str, Any]) -> bool: ...
+
+    async def delete_all(self, where: Mapping[str, Any]) -> int: ...
 
 
 class Sealing(Protocol):
@@ -43,12 +47,23 @@ class Secrets:
     reference: bytes
 
 
-class KeptAnswers:
-    """Implements Replays.
+def _nobody(attempt: Attempt, answer: bytes) -> str:
+    return ""
 
-    `longest` is longer than any of these calls may take: then whoever had the key is gone. `asked` gives what
-    two requests that ask for the same have in common, where that is not all of it.
-    """
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a service knows of its requests and answers."""
+
+    # What two requests that ask for the same have in common, where that is not all of it.
+    asked: Callable[[Attempt], bytes] = attrgetter("request")
+    # The user that a stranger's request made, by its answer.
+    made: Callable[[Attempt, bytes], str] = _nobody
+
+
+class KeptAnswers:
+    """Implements Replays. `longest` is longer than any of these calls may take: then whoever had the key is
+    gone."""
 
     def __init__(
         self,
@@ -56,22 +71,23 @@ class KeptAnswers:
         secrets: Secrets,
         longest: timedelta,
         now: Callable[[], datetime],
-        asked: Callable[[Attempt], bytes] = attrgetter("request"),
+        contents: Contents = Contents(),
     ) -> None:
         self._answers = answers
         self._sealing = secrets.sealing
         self._reference = secrets.reference
         self._longest = longest
         self._now = now
-        self._asked = asked
+        self._contents = contents
 
     async def claim(self, attempt: Attempt) -> Earlier | None:
         now = self._now()
         ours: Document = {
             "attempt": attempt.attempt_id,
-            "request": self._digest(self._asked(attempt)),
+            "request": self._digest(self._contents.asked(attempt)),
             "until": now + self._longest,
             EXPIRES_AT: now + _LIVES,
+            **self._kept_for(attempt.user_id),
         }
         place = self._place(attempt)
         while True:
@@ -83,17 +99,26 @@ class KeptAnswers:
             if not _is_over(found, now):
                 return self._earlier(found, ours["request"])
             same = {"_id": place, "attempt": found["attempt"]}
-            if await self._answers.update(same, {"$set": ours, "$unset": {"answer": ""}}):
+            old = dict.fromkeys({"answer", USER} - ours.keys(), "")
+            if await self._answers.update(same, {"$set": ours, "$unset": old}):
                 return None
 
     async def keep(self, attempt: Attempt, answer: bytes) -> None:
         place = self._place(attempt)
         sealed = self._sealing.seal(answer, _label(place))
         ours = {"_id": place, "attempt": attempt.attempt_id}
-        await self._answers.update(ours, {"$set": {"answer": sealed}})
+        whose = self._kept_for(attempt.user_id or self._contents.made(attempt, answer))
+        await self._answers.update(ours, {"$set": {"answer": sealed, **whose}})
 
     async def free(self, attempt: Attempt) -> None:
         await self._answers.delete({"_id": self._place(attempt), "attempt": attempt.attempt_id})
+
+    async def forget(self, user_id: str) -> int:
+        """Erase what is kept for a user; how many answers that were."""
+        return await self._answers.delete_all(self._kept_for(user_id))
+
+    def _kept_for(self, user_id: str) -> Document:
+        return {USER: self._digest(b"user", user_id.encode())} if user_id else {}
 
     def _earlier(self, found: Document, request: str) -> Earlier:
         sealed = found.get("answer")

@@ -41,7 +41,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         stores = await stack.enter_async_context(open_stores(settings))
         handlers.dependencies["voice database"] = partial(stores.database.command, "ping")
-        handlers.replays["newvisions.voice.v1"] = kept_answers(stores.database[COLLECTION], keys, clock)
+        answers = kept_answers(stores.database[COLLECTION], keys, clock)
+        handlers.replays["newvisions.voice.v1"] = answers
         pooled = await stack.enter_async_context(open_pooled(settings, stores))
         examiners = Examiners(settings.sample_workers, settings.sample_queue, settings.sample_seconds)
         stack.push_async_callback(examiners.close)
@@ -65,7 +66,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             Uploading(examiners, keeping, clock),
             Leasing(around, pins, keeping, _leasing(settings)),
             Touching(around, keeping),
-            Erasing(keeping, stores.voices, pins, around.pool),
+            Erasing(keeping, stores.voices, answers, pins, around.pool),
             Reading(stores.voices, blobs),
         )
         operators = VoicePoolServicer(clones_of(stores, pooled), keeping, pooled)

@@ -10,7 +10,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
-from services.kernel.answers import EXPIRES_AT, KeptAnswers, Secrets
+from services.kernel.answers import EXPIRES_AT, USER, Contents, KeptAnswers, Secrets
 from services.kernel.errors import ServiceError
 from services.kernel.replay import Attempt
 from services.voice.blobs import Keys
@@ -30,7 +30,7 @@ _REFERENCE: Final = b"newvisions/voice/answers"
 
 def kept_answers(answers: AsyncCollection[Document], keys: Keys, now: Callable[[], datetime]) -> KeptAnswers:
     secrets = Secrets(_WithKeyId(keys), _REFERENCE)
-    return KeptAnswers(AnswersInMongo(answers), secrets, _LONGEST, now, _asked)
+    return KeptAnswers(AnswersInMongo(answers), secrets, _LONGEST, now, Contents(_asked))
 
 
 def _asked(attempt: Attempt) -> bytes:
@@ -46,8 +46,9 @@ def _asked(attempt: Attempt) -> bytes:
     return request.SerializeToString(deterministic=True)
 
 
-async def make_index(answers: AsyncCollection[Document]) -> None:
+async def make_indexes(answers: AsyncCollection[Document]) -> None:
     await answers.create_index(EXPIRES_AT, expireAfterSeconds=0, name="expires")
+    await answers.create_index(USER, sparse=True, name="user")
 
 
 class AnswersInMongo:
@@ -75,6 +76,10 @@ class AnswersInMongo:
     async def delete(self, where: Mapping[str, Any]) -> bool:
         async with _reached():
             return (await self._answers.delete_one(where)).deleted_count == 1
+
+    async def delete_all(self, where: Mapping[str, Any]) -> int:
+        async with _reached():
+            return (await self._answers.delete_many(where)).deleted_count
 
 
 class _WithKeyId:

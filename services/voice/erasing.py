@@ -7,7 +7,7 @@ import structlog
 from services.voice.domain import PinsUnavailable, Voice
 from services.voice.keeping import Keeping
 from services.voice.pool import Pool
-from services.voice.ports import Pins, Voices
+from services.voice.ports import Answers, Pins, Voices
 
 log = structlog.get_logger()
 
@@ -20,12 +20,16 @@ class Erased:
     samples: int
     clones: int
     blobs: int
+    answers: int
     done: bool
 
 
 class Erasing:
-    def __init__(self, keeping: Keeping, voices: Voices, pins: Pins, pool: Pool | None = None) -> None:
+    def __init__(
+        self, keeping: Keeping, voices: Voices, answers: Answers, pins: Pins, pool: Pool | None = None
+    ) -> None:
         self._keeping = keeping
+        self._answers = answers
         self._voices = voices
         self._pins = pins
         self._pool = pool
@@ -43,13 +47,14 @@ class Erasing:
         except PinsUnavailable as error:
             # They expire by themselves within minutes.
             log.warning("voice_pins_left", erasure_id=erasure_id, cause=str(error))
+        answers = await self._answers.forget(user_id)
         done = (await self._voices.get(user_id)).empty
         if self._pool:
             # An add without an answer may have made a voice that no document names.
             done = done and not await self._pool.holds(user_id)
         log.info("user_erased", erasure_id=erasure_id, done=done)
         clones = sum(clone is not None for clone in (before.clone, before.standby))
-        return Erased(int(before.sample is not None), clones, _blobs(before), done)
+        return Erased(int(before.sample is not None), clones, _blobs(before), answers, done)
 
 
 def _blobs(voice: Voice) -> int:

@@ -78,6 +78,13 @@ class Register(Voices, Protocol):
         that is made meanwhile is there or not, no other is left out or told twice."""
 
 
+class Answers(Protocol):
+    """What uploads and clones answered. Raises VoiceStoreUnavailable."""
+
+    async def forget(self, user_id: str) -> int:
+        """Erase all answers to a user; how many there were."""
+
+
 class Blobs(Protocol):
     """Keeps bytes encrypted. Raises VoiceStoreUnavailable."""
 

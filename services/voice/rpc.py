@@ -117,7 +117,12 @@ class VoiceServicer(VoiceServiceServicer):
 
     async def EraseUser(self, request: pb.EraseUserRequest, _: Any) -> pb.EraseUserResponse:
         found = await self._erasing.erase_user(request.user_id, request.erasure_id)
-        erased = {"samples": found.samples, "clones": found.clones, "blobs": found.blobs}
+        erased = {
+            "samples": found.samples,
+            "clones": found.clones,
+            "blobs": found.blobs,
+            "answers": found.answers,
+        }
         return pb.EraseUserResponse(erased=erased, done=found.done)
 
     async def ExportUser(self, request: pb.ExportUserRequest, _: Any) -> pb.ExportUserResponse:

@@ -16,7 +16,7 @@ async def _indexes(database: Database, now: datetime) -> int:
 
 
 async def _answers(database: Database, now: datetime) -> int:
-    await answers.make_index(database[answers.COLLECTION])
+    await answers.make_indexes(database[answers.COLLECTION])
     return 0
 
 
@@ -26,6 +26,7 @@ SCHEMA: Final = Schema(
         Migration("indexes", _indexes),
         Migration("answers", _answers),
         Migration("newest_clones", _indexes),
+        Migration("answers_by_user", _answers),
     ),
 )
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -122,6 +123,20 @@ async def test_another_user_method_or_key_is_another_place(replays: Replays, oth
         uuid4().hex,
     )
     assert await replays.claim(different) is None
+
+
+async def test_answers_to_an_erased_user_are_gone_and_those_to_others_stay(replays: Any) -> None:
+    first, other = attempt(), attempt()
+    second = replace(again(first), key="another")
+    for each in (first, second, other):
+        await replays.claim(each)
+        await replays.keep(each, b"answer")
+    assert await replays.forget(first.user_id) == 2
+    assert await replays.claim(again(first)) is None
+    assert await replays.claim(again(other)) == Earlier(same_request=True, answer=b"answer")
+    # What is under way is found, too.
+    assert await replays.forget(first.user_id) == 1
+    assert await replays.forget(first.user_id) == 0
 
 
 async def test_who_reads_the_database_reads_neither_answer_nor_request(mongo_url: str, clock: Clock) -> None:

@@ -83,6 +83,20 @@ class Stage:
         """Outcomes move to the archive, as they do after a quarter of an hour."""
         await self.built.ask.credits.return_expired(clock() + timedelta(minutes=16))
 
+    async def keyed(self) -> Any:
+        """A user whose registration and API key were asked for under an Idempotency-Key."""
+        made = await self.auth.auth.CreateActivationCodes(
+            pb.CreateActivationCodesRequest(count=1), metadata=ADMIN
+        )
+        name, key = f"u{uuid4().hex[:12]}", ("idempotency-key", uuid4().hex)
+        asked = pb.RegisterRequest(
+            username=name, email=f"{name}@example.org", password=PASSWORD, activation_code=made.codes[0]
+        )
+        user = await self.auth.auth.Register(asked, metadata=(key,))
+        studio = key_pb.CreateApiKeyRequest(name="studio")
+        await self.auth.api_keys.CreateApiKey(studio, metadata=(*signed_in(user.user_id), key))
+        return user
+
     async def lived(self) -> Any:
         """A user who has left a trace in every collection."""
         user, performance = await new_user(self.auth), str(uuid4())

@@ -62,6 +62,18 @@ async def test_the_proof_says_what_was_erased_when_and_nothing_of_whom(stage: St
     assert user.user_id not in str(proof)
 
 
+async def test_no_answer_to_who_was_erased_is_kept_for_who_asks_again(stage: Stage) -> None:
+    other = await stage.keyed()
+    before = await stage.documents("answers")
+    user = await stage.keyed()
+    assert len(await stage.documents("answers")) == len(before) + 2
+    erasure = await stage.erase(user)
+    # Also that of the registration, when there was no user yet.
+    assert await stage.documents("answers") == before
+    assert (await stage.proof(erasure.erasure_id))["steps"]["answers"]["erased"] == {"answers": 2}
+    assert other.user_id != user.user_id
+
+
 async def test_an_erased_account_is_closed_and_its_names_are_free(stage: Stage) -> None:
     user = await stage.lived()
     session = await stage.login(user)
@@ -184,7 +196,7 @@ class Dying:
         raise PowerCut
 
 
-@pytest.mark.parametrize("step", ["account", "voice", "perform", "content", "credits", "audit"])
+@pytest.mark.parametrize("step", ["account", "voice", "perform", "content", "credits", "audit", "answers"])
 async def test_a_process_that_dies_in_a_step_leaves_an_erasure_that_goes_on(stage: Stage, step: str) -> None:
     user = await stage.lived()
     holders = {**stage.everywhere.holders, step: Dying()}

@@ -128,8 +128,12 @@ async def test_a_thought_whose_answer_was_lost_is_given_again_under_its_key(
 async def test_erasing_a_user_forgets_their_notes_and_thoughts(content: ContentServiceStub) -> None:
     who = signed_in()
     user_id = who[0][1]
-    await content.GenerateThought(pb.GenerateThoughtRequest(topic="pets", value="Rex"), metadata=who)
+    asked = pb.GenerateThoughtRequest(topic="pets", value="Rex")
+    await content.GenerateThought(asked, metadata=(*who, ("idempotency-key", "k1")))
     await content.ComposeNote(request(user_id=user_id))
     erasure = pb.EraseUserRequest(user_id=user_id, erasure_id=str(uuid4()))
     erased = [dict((await content.EraseUser(erasure)).erased) for _ in range(2)]
-    assert erased == [{"recent_notes": 2, "thoughts": 1}, {"recent_notes": 0, "thoughts": 0}]
+    assert erased == [
+        {"recent_notes": 2, "thoughts": 1, "answers": 1},
+        {"recent_notes": 0, "thoughts": 0, "answers": 0},
+    ]

@@ -132,7 +132,7 @@ async def test_each_finding_is_a_line_and_nothing_is_left_behind(
         names = await kept.list_collection_names()
     assert report.code == 0, report.text
     lines = report.text.splitlines()
-    assert "ok       indexes (voice): all 7 are there." in lines
+    assert "ok       indexes (voice): all 8 are there." in lines
     assert f"ok       documents (voice): form {SCHEMA.version}, as this release needs." in lines
     assert {line.split()[0] for line in lines if "disk" not in line} <= {"ok", "skipped"}
     assert sorted(names) == ["answers", "schema_migrations", "voices"]

@@ -27,7 +27,8 @@ async def upload(stage: Stage, speaker: int = 0, consent: str = "") -> tuple[str
     me = signed_in()
     audio = base64.b64encode(samples.speech(speaker)).decode()
     request = pb.UploadVoiceRequest(user_id="me", audio_base64=audio, consent=consent)
-    return user_of(me), await stage.voice.UploadVoice(request, **me)
+    keyed = {**me, "metadata": (*me["metadata"], ("idempotency-key", str(uuid4())))}
+    return user_of(me), await stage.voice.UploadVoice(request, **keyed)
 
 
 def erase(stage: Stage, user_id: str) -> Any:
@@ -50,7 +51,10 @@ async def test_nothing_of_an_erased_user_is_left(stage: Stage, valkey_url: str) 
     assert before.count(user_id) == 2
     assert made.hash in before
     answer = await erase(stage, user_id)
-    assert (dict(answer.erased), answer.done) == ({"samples": 1, "clones": 1, "blobs": 2}, True)
+    assert (dict(answer.erased), answer.done) == (
+        {"samples": 1, "clones": 1, "blobs": 2, "answers": 1},
+        True,
+    )
     after = await everything(stage, valkey_url)
     assert user_id not in after
     assert made.hash not in after

@@ -138,8 +138,8 @@ async def test_a_forgotten_user_has_no_notes_and_no_thoughts_left() -> None:
     desk = writing(ScriptedModel("a", GOOD, GOOD), keeps_thoughts=True)
     await desk.generate_thought("animals", "Leo", "en", "u1")
     erasure = "0b0e7a9c-6f3e-4a53-9a52-6f0f1c5b0a51"
-    assert await desk.forget("u1", erasure) == {"recent_notes": 1, "thoughts": 1}
-    assert await desk.forget("u1", erasure) == {"recent_notes": 0, "thoughts": 0}
+    assert await desk.forget("u1", erasure) == {"recent_notes": 1, "thoughts": 1, "answers": 0}
+    assert await desk.forget("u1", erasure) == {"recent_notes": 0, "thoughts": 0, "answers": 0}
     assert (await desk.generate_thought("animals", "Leo", "en", "u1")).cached is False
 
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 ACCOUNT = "account"
 # Steps of one stage run at once; a stage begins when the one before is done. Credits come last:
 # performances that end while they are erased still write into the ledger.
-STAGES = ((ACCOUNT,), ("voice", "perform", "content"), ("credits", "audit"))
+STAGES = ((ACCOUNT,), ("voice", "perform", "content"), ("credits", "audit", "answers"))
 
 
 class AskedBy(StrEnum):

@@ -21,7 +21,7 @@ from services.auth.mongo.sessions import MongoSessions
 from services.auth.mongo.statement import MongoStatement
 from services.auth.mongo.traces import AccountTraces, AuditTraces, CreditTraces
 from services.auth.mongo.users import MongoUsers
-from services.kernel.answers import EXPIRES_AT
+from services.kernel.answers import EXPIRES_AT, USER
 from services.kernel.database import database_client
 
 _SECONDS = 5.0
@@ -100,4 +100,7 @@ async def make_indexes(database: Database) -> None:
     await database.audit.prepare()
     await database.erasures.prepare()
     await database.aging.prepare()
-    await database.answers.create_indexes(IndexModel(EXPIRES_AT, expireAfterSeconds=0, name="expires"))
+    await database.answers.create_indexes(
+        IndexModel(EXPIRES_AT, expireAfterSeconds=0, name="expires"),
+        IndexModel(USER, sparse=True, name="user"),
+    )

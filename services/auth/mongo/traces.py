@@ -9,6 +9,7 @@ from services.auth.domain.credits import entry_id_of, filed_under
 from services.auth.domain.erasure import Erased, Subject
 from services.auth.mongo.collection import Collection, Document
 from services.auth.mongo.entries import month_id
+from services.kernel.answers import KeptAnswers
 
 _AT_ONCE = 200
 
@@ -113,3 +114,13 @@ class AuditTraces:
         )
         by = await self.entries.update_all({"actor": subject.user_id}, {"$set": {"actor": nobody}})
         return Erased({"entries_anonymised": about + by})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTraces:
+    """What this service answered the user under an Idempotency-Key, and could answer again."""
+
+    answers: KeptAnswers
+
+    async def erase(self, subject: Subject, now: datetime) -> Erased:
+        return Erased({"answers": await self.answers.forget(subject.user_id)})

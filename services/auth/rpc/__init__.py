@@ -5,6 +5,7 @@ from services.auth.rpc.admin import AdminServicer
 from services.auth.rpc.api_keys import ApiKeyServicer
 from services.auth.rpc.auth import AuthServicer, UseCases
 from services.auth.rpc.erasure_calls import ErasureAccess
+from services.auth.rpc.made import made_by
 from services.auth.rpc.session_calls import SessionAccess
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "ErasureAccess",
     "SessionAccess",
     "UseCases",
+    "made_by",
 ]

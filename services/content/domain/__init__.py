@@ -3,6 +3,7 @@
 from services.content.domain.briefs import Brief, Lexicon, Tongues
 from services.content.domain.limits import LONGEST, LONGEST_VALUE, MOST_SENTENCES, SHORTEST
 from services.content.domain.outcomes import (
+    AnswersUnavailable,
     ContentRefused,
     ContentRulesNotMet,
     LanguageNotWritten,
@@ -36,6 +37,7 @@ __all__ = [
     "LONGEST_VALUE",
     "MOST_SENTENCES",
     "SHORTEST",
+    "AnswersUnavailable",
     "Brief",
     "ContentRefused",
     "ContentRulesNotMet",

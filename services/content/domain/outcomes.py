@@ -70,6 +70,12 @@ class RecentNotesUnavailable(ServiceError):
     retry_after_seconds = 2
 
 
+class AnswersUnavailable(ServiceError):
+    kind, reason = Kind.UNAVAILABLE, "ANSWERS_UNAVAILABLE"
+    action = "Try again in a few seconds."
+    retry_after_seconds = 2
+
+
 class ThoughtsUnavailable(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "THOUGHTS_UNAVAILABLE"
     action = "Try again in a few seconds."
