@@ -18,7 +18,7 @@ SERVICES = ("auth", "content", "synthesis", "voice", "perform")
 # Who calls whom.
 PEERS = {"voice": ("synthesis",), "perform": ("auth", "content", "synthesis", "voice")}
 # And whom it calls later, so that it need not wait for them to start.
-CALLED_LATER = {"auth": ("content", "perform", "voice")}
+CALLED_LATER = {"auth": ("content", "perform", "voice"), "content": ("auth",)}
 # Who keeps something where.
 STORES = {
     "auth": ("mongo", "valkey"),

@@ -39,6 +39,7 @@ WORDS: Final = {
     "AUTH_CREDIT_RETENTION_DAYS": "For how many days the statement of credits is kept; 0 for ever.",
     "CONTENT_VALKEY_URL": _VALKEY,
     "CONTENT_VALKEY_SECONDS": "Limit of one operation of Valkey.",
+    "CONTENT_AUTH_SECONDS": "Limit of asking auth for a performer's language.",
     "CONTENT_GEMINI_SECONDS": "Limit of asking Gemini.",
     "CONTENT_GEMINI_API_KEY_FILE": "A file that holds the key; it wins over the variable.",
     "CONTENT_GEMINI_BASE_URL": "Where Gemini answers.",

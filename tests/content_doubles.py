@@ -11,7 +11,7 @@ from services.content.filters import load_filters
 from services.content.lexicon import load_lexicon
 from services.content.models.endings import PhrasebookEndings
 from services.content.models.phrasebook import load_phrasebooks
-from services.content.ports import Model, Question, RecentNotes, Thought, Thoughts
+from services.content.ports import Languages, Model, Question, RecentNotes, Thought, Thoughts
 from services.content.usecases import Memory, Writing
 from tests.contract.test_content_recent_notes import MemoryRecentNotes
 
@@ -96,6 +96,23 @@ class NoAnswers:
         return 0
 
 
+class OneLanguage:
+    """Every performer speaks it."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    async def of_caller(self) -> str:
+        return self._language
+
+
+class NoLanguageAsked:
+    """For tests whose requests name one: nobody may be asked then."""
+
+    async def of_caller(self) -> str:
+        raise AssertionError("the request names a language")
+
+
 def asking(*models: Model, budget_seconds: float = 5) -> Asking:
     return Asking(models, LEXICON, FILTERS, ENDINGS, budget_seconds)
 
@@ -106,6 +123,7 @@ def writing(
     thoughts: Thoughts | None = None,
     keeps_thoughts: bool = False,
     keeps_notes: bool = False,
+    languages: Languages | None = None,
 ) -> Writing:
     memory = Memory(
         recent=recent or MemoryRecentNotes(),
@@ -115,4 +133,4 @@ def writing(
         keeps_thoughts=keeps_thoughts,
         keeps_notes=keeps_notes,
     )
-    return Writing(asking(*models), LEXICON, FILTERS, memory)
+    return Writing(asking(*models), LEXICON, FILTERS, memory, languages or NoLanguageAsked())

@@ -21,6 +21,7 @@ from services.content.models.offline import OfflineModel
 from services.content.models.openai_compatible import OpenAICompatibleModel
 from services.content.models.phrasebook import load_phrasebooks
 from services.content.models.prompt import Prompts, load_prompts
+from services.content.peers import AuthPeer
 from services.content.ports import Model
 from services.content.redis import ValkeyRecentNotes, ValkeyThoughts
 from services.content.rpc import ContentServicer
@@ -71,7 +72,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         )
         handlers.replays["newvisions.content.v1"] = answers
         asking = Asking(models, lexicon, filters, endings, settings.budget_seconds)
-        servicer = ContentServicer(Writing(asking, lexicon, filters, memory))
+        languages = AuthPeer(channels.to("auth", settings.auth_address), settings.auth_seconds)
+        servicer = ContentServicer(Writing(asking, lexicon, filters, memory, languages))
         add_ContentServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         log.info("text_models_ready", models=[model.name for model in models])
         yield

@@ -91,3 +91,10 @@ class Answers(Protocol):
 
     async def forget(self, user_id: str) -> int:
         """Erase all answers to a user; how many keys there were."""
+
+
+class Languages(Protocol):
+    """In which language performers speak. Raises PeerUnavailable or Deadline: nobody knows then, and a note
+    in another language would give the performer away."""
+
+    async def of_caller(self) -> str: ...

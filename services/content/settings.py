@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, HttpUrl, RedisDsn, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.kernel.settings import SettingUnusable, read_key_file
+from services.kernel.settings import Address, SettingUnusable, read_key_file
 
 ModelName = Literal["gemini", "openai", "offline"]
 
@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     valkey_url: RedisDsn
     # A lost memory of recent notes must not be felt, so waiting for it is short.
     valkey_seconds: float = Field(default=0.25, gt=0, le=5)
+    # Who knows a performer's language, for a thought that names none. Empty when auth runs in this process.
+    auth_address: Address = ""
+    # One attempt, and never beyond the caller's own deadline.
+    auth_seconds: float = Field(default=2, gt=0, le=10)
     # Asked from left to right; those that are not switched on below are left out. Older name: MODEL_ORDER.
     models: Annotated[tuple[ModelName, ...], NoDecode] = Field(
         default=("gemini", "openai", "offline"),

@@ -22,7 +22,7 @@ from services.content.domain import (
     primary_language,
 )
 from services.content.opening import LetGo
-from services.content.ports import Answers, Filters, Question, RecentNotes, Thought, Thoughts
+from services.content.ports import Answers, Filters, Languages, Question, RecentNotes, Thought, Thoughts
 
 log = structlog.get_logger()
 
@@ -52,11 +52,14 @@ class Memory:
 
 
 class Writing:
-    def __init__(self, asking: Asking, lexicon: Lexicon, filters: Filters, memory: Memory) -> None:
+    def __init__(
+        self, asking: Asking, lexicon: Lexicon, filters: Filters, memory: Memory, languages: Languages
+    ) -> None:
         self._asking = asking
         self._lexicon = lexicon
         self._filters = filters
         self._memory = memory
+        self._languages = languages
 
     def streams(self, language: str) -> bool:
         """Whether `stream_note` begins earlier than `compose_note` ends."""
@@ -92,8 +95,9 @@ class Writing:
         return await self._answer(user_id, brief, let_go, kept=self._memory.keeps_notes)
 
     async def generate_thought(self, topic: str, value: str, language: str, user_id: str) -> Note:
-        """A note about any topic, whose own words stay out of it as well."""
-        subject, tongue = normalize("NFC", topic).strip(), primary_language(language)
+        """A note about any topic, whose own words stay out of it. Without a language, in the caller's own."""
+        spoken = language or await self._languages.of_caller()
+        subject, tongue = normalize("NFC", topic).strip(), primary_language(spoken)
         routine = self._lexicon.routine_of(subject)
         giveaways = self._lexicon.significant(subject) | self._lexicon.giveaways(routine, tongue)
         brief = Brief(routine, normalise_value(value), tongue, subject, giveaways)

@@ -12,6 +12,7 @@ import pytest
 
 from dev.performer import PASSWORD, Performer, accepted, request
 from dev.stack import Stack
+from services.content.languages import tongues
 from tests import samples
 from tests.e2e.conftest import MONTHLY_LIMIT, SignUp
 from tests.e2e.hearing import beside_the_tone, marker, seconds
@@ -305,6 +306,15 @@ async def test_a_thought_is_written_for_any_topic(performer: Performer) -> None:
         "/api/generate-thought", json={"topic": "a holiday", "value": "Lisbon"}
     )
     assert accepted(answer)["thought"].count("Lisbon") == 1
+
+
+async def test_a_thought_is_written_in_the_performers_language(performer: Performer) -> None:
+    accepted(await performer.set(voice_language="spanish"))
+    answer = await performer.http.post(
+        "/api/generate-thought", json={"topic": "a holiday", "value": "Lisboa"}
+    )
+    odds = tongues().odds(accepted(answer)["thought"])
+    assert max(odds, key=odds.__getitem__) == "es"
 
 
 @pytest.mark.parametrize("path", ["/v1/ambient/fan", "/api/ambient/fan"])

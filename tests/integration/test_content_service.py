@@ -2,28 +2,52 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
 
+from dev.ports import free_port
+from newvisions.auth.v1 import auth_service_pb2 as auth_pb
+from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer, add_AuthServiceServicer_to_server
 from newvisions.content.v1 import content_service_pb2 as pb
 from newvisions.content.v1.content_service_pb2_grpc import ContentServiceStub
 from newvisions.edge.v1 import edge_pb2
 from services.content.__main__ import open_service
+from services.content.languages import tongues
+from services.kernel.caller import owner
 from services.kernel.client import Channels
 from services.kernel.edge import api_error
 from services.kernel.server import Handlers
 
 
+class Accounts(AuthServiceServicer):
+    """Every performer speaks English, but those who are named here."""
+
+    def __init__(self) -> None:
+        self.languages: dict[str, str] = {}
+
+    async def GetSettings(
+        self, request: auth_pb.GetSettingsRequest, context: Any
+    ) -> auth_pb.GetSettingsResponse:
+        return auth_pb.GetSettingsResponse(voice_language=self.languages.get(owner(request.user_id), "en"))
+
+
 @pytest.fixture(scope="module")
-async def content(valkey_url: str) -> AsyncIterator[ContentServiceStub]:
+def accounts() -> Accounts:
+    return Accounts()
+
+
+@pytest.fixture(scope="module")
+async def content(valkey_url: str, accounts: Accounts) -> AsyncIterator[ContentServiceStub]:
     handlers = Handlers()
     server = grpc.aio.server()
     async with AsyncExitStack() as stack:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("CONTENT_VALKEY_URL", valkey_url)
-            channels = Channels(handlers, frozenset({"content"}))
+            add_AuthServiceServicer_to_server(accounts, handlers)  # type: ignore[no-untyped-call]
+            channels = Channels(handlers, frozenset({"auth", "content"}))
             await stack.enter_async_context(open_service(handlers, channels))
         handlers.attach_to(server)
         port = server.add_insecure_port("127.0.0.1:0")
@@ -92,6 +116,38 @@ async def test_a_thought_about_any_topic_keeps_the_topic_out(content: ContentSer
     answer = await content.GenerateThought(asked, metadata=signed_in())
     assert answer.thought.count("elephant") == 1
     assert "animal" not in answer.thought
+
+
+async def test_a_thought_without_a_language_is_in_the_performers_own(
+    content: ContentServiceStub, accounts: Accounts
+) -> None:
+    who = signed_in()
+    accounts.languages[who[0][1]] = "es"
+    for language, spoken in (("", "es"), ("en", "en")):
+        asked = pb.GenerateThoughtRequest(topic="animales", value="Leo", language=language)
+        answer = await content.GenerateThought(asked, metadata=who)
+        odds = tongues().odds(answer.thought)
+        assert max(odds, key=odds.__getitem__) == spoken
+
+
+async def test_without_auth_a_thought_needs_a_language_and_is_never_english_by_chance(
+    valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTENT_VALKEY_URL", valkey_url)
+    monkeypatch.setenv("CONTENT_AUTH_ADDRESS", f"127.0.0.1:{free_port()}")
+    handlers = Handlers()
+    channels = Channels(handlers, frozenset({"content"}))
+    async with open_service(handlers, channels):
+        stub: Any = ContentServiceStub(channels.to("content", ""))  # type: ignore[no-untyped-call]
+        asked = pb.GenerateThoughtRequest(topic="animals", value="elephant")
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await stub.GenerateThought(asked, metadata=signed_in(), timeout=10)
+        error = failed(failure.value)
+        assert (error.error, error.http_status) == ("SERVICE_UNAVAILABLE", 503)
+        asked.language = "en"
+        answer = await stub.GenerateThought(asked, metadata=signed_in(), timeout=10)
+        assert "elephant" in answer.thought
+    await channels.close()
 
 
 async def test_a_stranger_gets_no_thought(content: ContentServiceStub) -> None:

@@ -62,7 +62,7 @@ async def with_gemini(server: Simulator, valkey_url: str) -> AsyncIterator[Conte
 @asynccontextmanager
 async def content() -> AsyncIterator[ContentServiceStub]:
     handlers = Handlers()
-    channels = Channels(handlers, frozenset({"content"}))
+    channels = Channels(handlers, frozenset({"auth", "content"}))
     async with open_service(handlers, channels):
         yield ContentServiceStub(channels.to("content", ""))  # type: ignore[no-untyped-call]
 
@@ -105,7 +105,7 @@ async def test_a_provider_that_fails_is_a_visible_fallback(
     async with content() as stub:
         note = await stub.ComposeNote(request(), timeout=10)
         thought = await stub.GenerateThought(
-            pb.GenerateThoughtRequest(topic="animals", value="elephant"),
+            pb.GenerateThoughtRequest(topic="animals", value="elephant", language="en"),
             metadata=(("x-user-id", str(uuid4())), ("x-request-id", str(uuid4()))),
             timeout=10,
         )

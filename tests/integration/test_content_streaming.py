@@ -44,7 +44,7 @@ def dialect(request: pytest.FixtureRequest, provider: Provider, monkeypatch: pyt
 @asynccontextmanager
 async def content() -> AsyncIterator[ContentServiceStub]:
     handlers, server = Handlers(), grpc.aio.server()
-    async with open_service(handlers, Channels(handlers, frozenset({"content"}))):
+    async with open_service(handlers, Channels(handlers, frozenset({"auth", "content"}))):
         handlers.attach_to(server)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -43,6 +43,7 @@ TABLE: list[Start] = [
     ("content", "CONTENT_GEMINI_API_KEY", "{secret}\nx"),
     ("content", "CONTENT_VALKEY_URL", "redis://:{secret}@127.0.0.1:{nobody}"),
     ("content", "CONTENT_MODELS", "gemini"),
+    ("content", "CONTENT_AUTH_ADDRESS", ""),
     ("content", "SERVER_ADDRESS", "203.0.113.7:80"),
     ("content", "SERVER_HEALTH_ADDRESS", "203.0.113.7:80"),
     ("content", "SERVER_METRICS_PORT", "{taken}"),

@@ -11,7 +11,16 @@ from services.content.domain import (
     ThoughtsUnavailable,
     fingerprint,
 )
-from tests.content_doubles import GOOD, OTHER, MemoryThoughts, NotesAway, ScriptedModel, ThoughtsAway, writing
+from tests.content_doubles import (
+    GOOD,
+    OTHER,
+    MemoryThoughts,
+    NotesAway,
+    OneLanguage,
+    ScriptedModel,
+    ThoughtsAway,
+    writing,
+)
 
 DOWN = ModelUnavailable("down", "connection")
 
@@ -74,9 +83,17 @@ async def test_what_must_not_be_said_never_reaches_a_model(topic: str, value: st
 async def test_a_free_topic_is_forbidden_in_its_own_words() -> None:
     slip = GOOD.replace("my tea", "my lions")
     model = ScriptedModel("a", slip, GOOD)
-    note = await writing(model).generate_thought("Lion", "Leo", "", "u1")
+    note = await writing(model).generate_thought("Lion", "Leo", "en", "u1")
     assert note.text == GOOD
     assert (model.asked[0].language, model.asked[0].topic) == ("en", "Lion")
+
+
+async def test_a_thought_without_a_language_is_in_that_of_who_asks() -> None:
+    spanish = "Me desperté con Leo en la cabeza y no se me va, ni ahora con el café en la mano y todo."
+    model = ScriptedModel("a", spanish, languages=("en", "es"))
+    desk = writing(model, languages=OneLanguage("es-MX"))
+    assert (await desk.generate_thought("animales", "Leo", "", "u1")).text == spanish
+    assert model.asked[0].language == "es"
 
 
 async def test_the_same_question_gets_the_kept_thought_and_says_so() -> None:
