@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     # Speeches that a process takes on at once, beside the performances.
     most_speeches_at_once: int = Field(default=16, ge=1, le=1000)
     # So much of what is spoken under Idempotency-Keys is held in memory, until its listeners have heard it.
-    most_speech_bytes: int = Field(default=128 << 20, ge=1 << 20)
+    most_speech_bytes: int = Field(default=96 << 20, ge=1 << 20)
     # A second request with the key of one under way waits so long for its outcome.
     join_seconds: float = Field(default=60, gt=0, le=300)
     # A process that performs says within this time that it is alive, or another one ends what it began.
