@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from dev import gateway
 from dev.observing import Observation
-from dev.ports import free_port
+from dev.ports import free_port, must_be_free
 from dev.process import Process, ProcessNotReady, Spec
 from dev.project import PYTHONPATH, ROOT, python
 from dev.services import SERVICES, Plan, Provider
@@ -75,6 +75,8 @@ class Stack:
             self.data.mkdir(parents=True, exist_ok=True)
             self._lock = await _take(self.data)
             cleanup.callback(os.close, self._lock)
+            # Only now: a stack that was killed on this data may have had the port until here.
+            must_be_free(self.port)
             for service in ("auth", "voice"):
                 keep_secret(self.data / "secrets" / f"{service}.key")
             for name in ("voice", "perform"):

@@ -21,6 +21,7 @@ from dev.stack import DataDirectoryInUse, Stack
 from gateway.client import ClientUnusable
 
 CODES = 10
+_LAST_PORT = 65_535
 # Never the data of a real key: what the simulator forgets when it stops would look lost there.
 SIMULATED_DATA = ROOT / "var/simulated"
 ELEVENLABS = "https://api.elevenlabs.io"
@@ -46,6 +47,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.alerts and not options.observe:
         parser.error("--alerts goes with --observe")
+    if not 0 <= options.port <= _LAST_PORT:
+        parser.error(f"--port goes up to {_LAST_PORT}")
     if options.elevenlabs_key_file and not options.elevenlabs_key_file.is_file():
         parser.error(f"there is no file {options.elevenlabs_key_file}")
     if options.data_dir is None:
