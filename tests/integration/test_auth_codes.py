@@ -3,14 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any, cast
+from uuid import uuid4
 
 import grpc
 import pytest
 
 from newvisions.auth.v1 import auth_service_pb2 as pb
 from services.auth.domain.codes import CodeState, CodeUse
-from services.auth.domain.errors import ActivationCodeNotFound, ActivationCodeSpent, CodeBatchNotFound
+from services.auth.domain.errors import (
+    ActivationCodeNotFound,
+    ActivationCodeSpent,
+    CodeBatchNotFound,
+    StorageUnavailable,
+)
 from services.auth.domain.paging import Place
+from services.auth.domain.passwords import PasswordRules
+from services.auth.usecases.registration import Application, Registrations
 from services.kernel.edge import api_error
 from tests.integration.auth_clock_stage import (
     ADMIN,
@@ -104,6 +113,60 @@ async def test_a_revoked_code_is_good_for_nothing(stage: Stage) -> None:
     assert not await valid(stage, code)
     assert await refused(stage.auth.Register(application(code))) == INVALID
     assert await refused(reset(stage, user.email, code)) == INVALID
+
+
+class Hiccup:
+    """A store that fails in one call, before or after it did what it was asked."""
+
+    def __init__(self, store: Any, call: str, *, done: bool) -> None:
+        self._store, self._call, self._done = store, call, done
+
+    def __getattr__(self, name: str) -> Any:
+        return self._failing if name == self._call else getattr(self._store, name)
+
+    async def _failing(self, *asked: Any) -> None:
+        if self._done:
+            await getattr(self._store, self._call)(*asked)
+        raise StorageUnavailable("The account store does not answer right now.")
+
+
+def registrations(stage: Stage, call: str, *, done: bool) -> Registrations:
+    users, codes = stage.built.database.users, stage.built.database.codes
+    passwords = stage.built.credentials.passwords
+    rules = PasswordRules(frozenset())
+    if call == "add":
+        return Registrations(cast(Any, Hiccup(users, call, done=done)), codes, passwords, rules, uuid4)
+    return Registrations(users, cast(Any, Hiccup(codes, call, done=done)), passwords, rules, uuid4)
+
+
+def asked(code: str) -> Application:
+    name = f"u{uuid4().hex[:12]}"
+    return Application(name, f"{name}@example.org", "a tall hedgehog sings", code, 8)
+
+
+@pytest.mark.parametrize(("call", "done"), [("claim", True), ("add", False)])
+async def test_a_code_is_good_at_once_when_the_store_failed(stage: Stage, call: str, done: bool) -> None:
+    code = await new_code(stage)
+    with pytest.raises(StorageUnavailable):
+        await registrations(stage, call, done=done).register(asked(code), stage.clock())
+    assert await stage.auth.Register(application(code))
+
+
+async def test_a_user_is_made_though_the_code_could_not_be_marked(stage: Stage) -> None:
+    code = await new_code(stage)
+    made = await registrations(stage, "mark_used", done=False).register(asked(code), stage.clock())
+    there = await stage.built.database.users.made_by(code)
+    assert there is not None
+    assert there.user_id == made.user_id
+    assert await refused(stage.auth.Register(application(code))) == INVALID
+
+
+async def test_a_user_whose_answer_was_lost_keeps_the_code(stage: Stage) -> None:
+    code = await new_code(stage)
+    with pytest.raises(StorageUnavailable):
+        await registrations(stage, "add", done=True).register(asked(code), stage.clock())
+    assert await stage.built.database.users.made_by(code)
+    assert await refused(stage.auth.Register(application(code))) == INVALID
 
 
 async def test_only_unused_codes_can_be_revoked(stage: Stage) -> None:

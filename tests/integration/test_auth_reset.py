@@ -1,13 +1,21 @@
 """A new password for an unused activation code: once, for the right user, and for nobody who guesses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, cast
+from uuid import uuid4
 
 import grpc
 import pytest
 from prometheus_client import REGISTRY
 
+from services.auth.domain.accounts import User
 from services.auth.domain.codes import CodeState
+from services.auth.domain.errors import CredentialsInvalid
+from services.auth.domain.sessions import Client
+from services.auth.usecases.credentials import Credentials
+from services.auth.usecases.login import Logins
 from tests.integration.auth_clock_stage import (
     PASSWORD,
     Stage,
@@ -43,6 +51,31 @@ async def test_a_reset_changes_the_password_and_ends_all_sessions(stage: Stage) 
         assert await refused(refresh(stage, session)) == ("REFRESH_TOKEN_INVALID", 401)
     assert await refused(login(stage, user.username, PASSWORD)) == ("CREDENTIALS_INVALID", 401)
     assert await refresh(stage, await login(stage, user.username, NEW))
+
+
+class Overtaken:
+    """A login whose password is good when it is compared, and then something else comes first."""
+
+    def __init__(self, credentials: Credentials, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._credentials = credentials
+        self._meanwhile = meanwhile
+
+    async def owner(self, *asked: Any) -> User:
+        user = await self._credentials.owner(*asked)
+        await self._meanwhile()
+        return user
+
+
+async def test_a_login_with_the_old_password_that_a_reset_overtakes_is_refused(stage: Stage) -> None:
+    user, code = await new_user(stage), await new_code(stage)
+    kept = stage.built
+    overtaken = cast(Any, Overtaken(kept.credentials, lambda: reset(stage, user.email, code, NEW)))
+    logins = Logins(kept.database.users, kept.database.sessions, overtaken, kept.makers, uuid4)
+    # It began after the reset, which takes its time for the new password.
+    later = stage.clock() + timedelta(seconds=1)
+    with pytest.raises(CredentialsInvalid):
+        await logins.login(user.username, PASSWORD, Client("", ""), later)
+    assert not await kept.database.sessions.of(user.user_id, later, 10)
 
 
 async def test_a_login_that_began_before_the_reset_opens_no_lasting_session(stage: Stage) -> None:

@@ -9,7 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.auth.domain.accounts import User
-from services.auth.domain.errors import RefreshTokenInvalid, SessionEnded
+from services.auth.domain.errors import CredentialsInvalid, RefreshTokenInvalid, SessionEnded
 from services.auth.domain.sessions import (
     Client,
     Presented,
@@ -83,12 +83,24 @@ class Logins:
         user = await self._credentials.owner(name, password, client.address, now)
         lasts, secret = self._makers.lives.session, self._makers.new_secret()
         session, token = await self.open_session(user, now, lasts, client.agent, secret)
+        if await self._signed_out_since(user):
+            await self._sessions.revoke(session.session_id, "user_signed_out", now)
+            raise CredentialsInvalid("The username or the password is wrong.")
         if user.seen_is_news(now):
             await self._users.note_seen(user.user_id, now)
         LOGINS.inc()
         log.info("user_logged_in", login_user_id=user.user_id, session_id=session.session_id)
         cookie = SessionCookie(session.session_id, secret)
         return SignedIn(user, self._tokens(user, session, token, now), cookie, lasts)
+
+    async def _signed_out_since(self, read: User) -> bool:
+        """All sessions may have been ended while this one's password was compared with the old one; from here
+        on whoever ends them finds it."""
+        try:
+            user = await self._users.get(read.user_id)
+        except UserNotFound:
+            return True
+        return user.disabled or user.signed_out_at != read.signed_out_at
 
     async def open_session(
         self, user: User, now: datetime, lives: timedelta, client: str = "", cookie_secret: str = ""

@@ -1,15 +1,17 @@
 """Becoming a user: an activation code is spent for one user, by one registration."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
 
 from services.auth.domain.accounts import User, shown_name
-from services.auth.domain.errors import ActivationCodeInvalid, EmailTaken, UsernameTaken
+from services.auth.domain.errors import ActivationCodeInvalid, EmailTaken, StorageUnavailable, UsernameTaken
 from services.auth.domain.passwords import PasswordRules
 from services.auth.ports import Codes, Passwords, Users
 
@@ -64,14 +66,16 @@ class Registrations:
         return user
 
     async def _spend(self, code: str, user: User, now: datetime) -> None:
-        if not await self._codes.claim(code, user.user_id, now, now + CLAIM_LASTS):
-            raise ActivationCodeInvalid("The activation code is not valid.")
         try:
+            if not await self._codes.claim(code, user.user_id, now, now + CLAIM_LASTS):
+                raise ActivationCodeInvalid("The activation code is not valid.")
             await self._users.add(user)
-        except (UsernameTaken, EmailTaken):
-            await self._codes.give_back(code, user.user_id, now)
+        except (UsernameTaken, EmailTaken, StorageUnavailable, asyncio.CancelledError):
+            # If the user was written all the same, nobody else can be with this code.
+            await asyncio.shield(_if_possible(self._codes.give_back(code, user.user_id, now)))
             raise
-        await self._codes.mark_used(code, user.user_id, now)
+        # Whoever looks at the code next makes up for it.
+        await _if_possible(self._codes.mark_used(code, user.user_id, now))
 
     async def would_accept(self, code: str, now: datetime) -> bool:
         """Also sees a code whose user was made by a process that died before it could note so."""
@@ -81,3 +85,10 @@ class Registrations:
         if made is not None:
             await self._codes.mark_used(code, made.user_id, now)
         return made is None
+
+
+async def _if_possible(change: Coroutine[Any, Any, None]) -> None:
+    try:
+        await change
+    except StorageUnavailable as error:
+        log.warning("activation_code_not_noted", cause=error.reason)
