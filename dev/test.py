@@ -32,7 +32,8 @@ OPTIONAL = {
 }
 # Not among the others: they take minutes.
 OBSERVED = ("-n", "0", "tests/observed")
-PARALLEL = ("-n", "2")
+# Each takes a half, and who is done helps the other: what a file sets up is rarely set up twice.
+PARALLEL = ("-n", "2", "--dist", "worksteal")
 
 
 def main(arguments: list[str]) -> int:

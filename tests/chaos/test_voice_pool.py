@@ -17,11 +17,11 @@ async def opened(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[site
         yield opened
 
 
-# A cache killed and a replica frozen; a replica, cache and database killed while a third of all answers fail.
-@pytest.mark.parametrize("seed", [3, 14])
-async def test_no_voice_is_lost_taken_away_or_left_behind(
-    opened: site.Site, seed: int, tmp_path: Path
-) -> None:
+# A replica, the cache and the database are killed while a third of all answers fail.
+SEED = 14
+
+
+async def test_no_voice_is_lost_taken_away_or_left_behind(opened: site.Site, tmp_path: Path) -> None:
     """3 replicas, 50 users, 10 places; killed, frozen and lied to by this seed."""
-    figures = await play(opened, seed, tmp_path)
+    figures = await play(opened, SEED, tmp_path)
     assert figures["leases"] > figures["adds"] > 0

@@ -200,7 +200,7 @@ async def test_clones_are_listed_by_pages_and_found_by_id(stage: PoolStage, pool
     async with open_channel({**stage.environment, "VOICE_PROVIDER": ""}) as channel:
         uploading = voice_at(channel).UploadVoiceFile(upload_of(spoken()), **me)
         embedded = (await uploading).voice_clone_id
-    expected = sorted([embedded, *[await clone_of(stage, user_id) for user_id in users]])
+    expected = [embedded, *[await clone_of(stage, user_id) for user_id in reversed(users)]]
     for size in (1, 2, 3, 4, 100):
         assert await all_clones(pool, size) == expected
     found = (await pool.GetVoiceClone(pb.GetVoiceCloneRequest(voice_id=embedded), **OPERATOR)).clone
