@@ -47,6 +47,11 @@ class Leveller:
         done = [self._push(block) for block in blocks]
         return _joined(done)
 
+    @property
+    def audible(self) -> bool:
+        """Whether anything could be heard so far."""
+        return self._loudness.audible
+
     def finish(self) -> Samples:
         """What was held back, with a soft end. Raises SpeechFailed for half a sample."""
         if len(self._uncut) % 2:
@@ -96,6 +101,10 @@ class _Loudness:
         if step >= 0:
             self._counts[step] += 1
             self._powers[step] += power
+
+    @property
+    def audible(self) -> bool:
+        return bool(self._counts.any())
 
     def gain(self) -> float:
         """As a factor; moves from 1 towards the target as evidence comes in."""

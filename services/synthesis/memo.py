@@ -39,6 +39,11 @@ class Memo:
         self.content_type = self._encoder.content_type
         self.begun = False
 
+    @property
+    def audible(self) -> bool:
+        """Whether anything could be heard of the voice so far."""
+        return self._level.audible
+
     def add(self, pcm: bytes) -> bytes:
         """What can be sent now. The first frames come with the first PCM, however little it is."""
         opening = b"" if self.begun else self._opening()

@@ -233,8 +233,11 @@ class _Steps:
 
 
 def _ended(memo: Memo, held: bytes) -> Piece:
-    """What was still waiting, and the end, in one step."""
+    """What was still waiting, and the end, in one step. Raises SpeechFailed when all of it was silence: it
+    would be kept, and charged, as a whole memo."""
     audio, last = memo.add(held) if held else b"", memo.finish()
+    if not memo.audible:
+        raise SpeechFailed("The speech engine said nothing that could be heard.")
     return replace(last, audio=audio + last.audio)
 
 

@@ -50,6 +50,9 @@ def scripted():
         ScriptedEngine("mute"),
         ScriptedEngine("plain", SECOND),
         ScriptedEngine("blank", b"", b""),
+        ScriptedEngine("one_sample", b"\0\0"),
+        ScriptedEngine("silence", bytes(len(SECOND)), bytes(len(SECOND))),
+        ScriptedEngine("words_after_silence", bytes(len(SECOND)), SECOND[:960]),
         ScriptedEngine("hangs", SECOND, never),
         ScriptedEngine("silent_so_far", never),
         ScriptedEngine("breaks_at_once", EngineUnavailable("down")),
@@ -237,9 +240,14 @@ async def test_each_memo_is_counted_by_its_engine_and_its_outcome(speech, engine
     assert counted() == before + 1
 
 
-@pytest.mark.parametrize("engine", ["mute", "blank"])
+@pytest.mark.parametrize("engine", ["mute", "blank", "one_sample", "silence"])
 async def test_an_engine_that_says_nothing_has_failed(speech, engine):
     assert await refused(spoken(speech, engine=engine)) == ("SPEECH_FAILED", 502)
+
+
+async def test_a_short_word_after_a_long_silence_is_a_memo(speech):
+    _, summary, _ = await spoken(speech, engine="words_after_silence")
+    assert summary.duration_seconds > 1
 
 
 @pytest.mark.parametrize(

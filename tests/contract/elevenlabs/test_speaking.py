@@ -18,6 +18,7 @@ from services.synthesis.domain import (
     EnrolledVoice,
     LanguageNotSpoken,
     ProviderVoiceMissing,
+    SpeechFailed,
     Utterance,
     VoiceNotEnrolled,
 )
@@ -60,17 +61,25 @@ async def test_speed_is_honoured_as_far_as_the_provider_goes(engine: Engine, voi
 
 
 class Listener:
-    """Answers whatever it is asked with two samples, and keeps what it was asked last."""
+    """Answers whatever it is asked with two samples, or with none for what it leaves out, and keeps what it
+    was asked."""
 
     url = ""
     asked = b""
+    left_out = ""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         length = re.search(rb"content-length: (\d+)", head, re.I)
         self.asked = await reader.readexactly(int(length[1]) if length else 0)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: 4\r\n")
-        writer.write(b"connection: close\r\n\r\n1234")
+        text = json.loads(self.asked)["text"] if self.asked else ""
+        self.texts.append(text)
+        pcm = b"" if text == self.left_out else b"1234"
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: audio/pcm\r\ncontent-length: %d\r\n" % len(pcm))
+        writer.write(b"connection: close\r\n\r\n" + pcm)
         writer.close()
 
 
@@ -192,6 +201,27 @@ async def test_a_model_that_refuses_to_be_told_is_told_nothing(listener: Listene
     async with speaking(listener.url, key_file, model="eleven_v3") as engine:
         await in_pieces(engine, EnrolledVoice("abc"), "One is here.", " Two.")
     assert "previous_text" not in json.loads(listener.asked)
+
+
+@pytest.mark.parametrize("left_out", ["One is here.", "Two."])
+async def test_a_piece_that_is_answered_without_a_sound_is_a_failure(
+    listener: Listener, key_file: Path, left_out: str
+) -> None:
+    listener.left_out = left_out
+    async with speaking(listener.url, key_file) as engine:
+        with pytest.raises(SpeechFailed):
+            await in_pieces(engine, EnrolledVoice("abc"), "One is here.", " Two.", " Three.")
+
+
+async def test_pieces_without_a_word_may_be_silent_and_blank_ones_are_not_asked_for(
+    listener: Listener, key_file: Path
+) -> None:
+    listener.left_out = "…"
+    async with speaking(listener.url, key_file) as engine:
+        heard = await in_pieces(engine, EnrolledVoice("abc"), "One.", " \n", " …", " Two.")
+    assert heard == b"1234" * 2
+    assert listener.texts[-3:] == ["One.", "…", "Two."]
+    assert json.loads(listener.asked)["previous_text"] == "One. \n …"
 
 
 async def test_a_text_in_pieces_takes_one_seat(

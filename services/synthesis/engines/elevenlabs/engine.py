@@ -108,13 +108,15 @@ class ElevenLabsEngine:
         if self._gate is None:
             raise EngineUnavailable("The voice cannot speak right now.")
         async with self._gate.seat(self._patience()) as seat:
-            async with aclosing(_heard(await self._begun(request, seat))) as speech:
+            async with aclosing(_heard(await self._begun(request, seat), said)) as speech:
                 async for pcm in speech:
                     yield pcm
             async for text in further:
-                request = self._request(replace(utterance, text=text.strip()), voice, said)
-                said += text
-                async with aclosing(_heard(await self._gone_on(request))) as speech:
+                before, said = said, said + text
+                if not text.strip():
+                    continue
+                request = self._request(replace(utterance, text=text.strip()), voice, before)
+                async with aclosing(_heard(await self._gone_on(request), text)) as speech:
                     async for pcm in speech:
                         yield pcm
 
@@ -208,14 +210,16 @@ class ElevenLabsEngine:
             await self._gate.learn(int(seats))
 
 
-async def _heard(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Whole samples."""
+async def _heard(response: httpx.Response, text: str) -> AsyncGenerator[bytes, None]:
+    """Whole samples. Raises SpeechFailed when there is none of a text with a word in it: the memo would be
+    taken for whole without it."""
+    rest, heard = b"", not any(map(str.isalnum, text))
     try:
-        rest = b""
         async for chunk in response.aiter_bytes():
             whole = rest + chunk
             rest = whole[len(whole) & ~1 :]
             if len(whole) > 1:
+                heard = True
                 yield whole[: len(whole) & ~1]
     except httpx.HTTPError as error:
         raise EngineUnavailable("The speech provider broke off.") from error
@@ -224,6 +228,8 @@ async def _heard(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         await response.aclose()
     if rest:
         raise SpeechFailed("The speech provider sent half a sample.")
+    if not heard:
+        raise SpeechFailed("The speech provider left out a part of the text.")
 
 
 def _may_pass(failure: Exception) -> bool:
