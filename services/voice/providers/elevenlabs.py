@@ -112,7 +112,7 @@ class ElevenLabsProvider:
                         raise
         except ProviderVoiceMissing:
             return
-        except (AnswerLost, ProviderBusy, ProviderUnavailable) as error:
+        except (AnswerLost, ProviderBusy, ProviderUnavailable, ProviderRefusedUs) as error:
             if lost is None:
                 raise
             log.warning("voice_discard_outcome_lost", engine_voice_id=engine_voice_id, cause=str(lost))

@@ -1,6 +1,8 @@
 """What we know when ElevenLabs fails at a clone: made, not made, or not known."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,32 @@ async def test_a_discard_that_is_never_answered_is_unknown(
     with pytest.raises(ProviderBusy):
         await provider.discard(voice_id)
     assert (await simulator.audit())["requests"]["delete"] == 6
+
+
+@asynccontextmanager
+async def answering(*statuses: int) -> AsyncIterator[str]:
+    """A provider that answers with these, one a request."""
+    left = iter(statuses)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d .\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % next(left))
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "told"), [((500, 403), DiscardOutcomeUnknown), ((403,), ProviderRefusedUs)]
+)
+async def test_a_discard_that_is_refused_after_its_answer_was_lost_is_unknown(
+    key_file: Path, statuses: tuple[int, ...], told: type[ServiceError]
+) -> None:
+    async with answering(*statuses) as url, open_elevenlabs(url, key_file) as provider:
+        with pytest.raises(told):
+            await provider.discard("abc")
 
 
 async def test_a_silent_provider_is_given_up_on_in_time(
