@@ -11,6 +11,7 @@ import pytest
 from services.kernel.database import database_client
 from services.voice import mongo
 from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
+from services.voice.ports import ProviderPlacesTaken
 from services.voice.works import Works
 from tests.contract.voice_keeping_house import CONSENT, NOW, House, PowerCut, sample
 
@@ -165,6 +166,26 @@ async def test_a_clone_that_is_made_again_and_dies_anywhere_is_there_or_not(
     assert outcome.action == ("unchanged" if voice.clone else "created")
     assert (outcome.sample.hash, outcome.dedup) == ("first", True)
     assert not await house.keeping().drop(house.user_id, made.clone.clone_id)
+
+
+async def test_a_standby_is_not_made_of_a_sample_that_was_replaced_meanwhile(house: House) -> None:
+    keeping, elsewhere = house.keeping(), house.keeping(works=Works())
+    made = await keeping.keep(house.user_id, sample("first"), CONSENT)
+    await keeping.drop(house.user_id, made.clone.clone_id)
+
+    async def replaced_and_refused() -> None:
+        """The upload is taken for dead by another replica, and is then given no place."""
+        house.provider.during = None
+        house.now += timedelta(minutes=2)
+        second = await elsewhere.keep(house.user_id, sample("second"), CONSENT)
+        await elsewhere.drop(house.user_id, second.clone.clone_id)
+        raise ProviderPlacesTaken("All places are taken.")
+
+    house.provider.during = replaced_and_refused
+    with pytest.raises(VoiceChangedMeanwhile):
+        await keeping.keep(house.user_id, sample("first"), CONSENT)
+    voice = await house.settled()
+    assert (voice.sample and voice.sample.hash, voice.clone, voice.standby) == ("second", None, None)
 
 
 async def test_who_waits_for_the_same_clone_waits_once(house: House) -> None:

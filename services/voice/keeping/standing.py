@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.voice.domain import Attempt, Clone, Voice, VoiceSampleNotFound
+from services.voice.domain import Attempt, Clone, Voice, VoiceChangedMeanwhile, VoiceSampleNotFound
 from services.voice.keeping.making import Made, Making
 from services.voice.keeping.surroundings import Surroundings
 from services.voice.keeping.trying import Trying
@@ -25,8 +25,13 @@ class StandingBy:
         self._trying = trying
 
     async def stand_by(self, user_id: str, sample: NormalisedSample | None = None) -> Standby:
-        """The one that is there, else one made of this sample, else of the stored one."""
+        """The one that is there, else one made of this sample, else of the stored one.
+
+        Raises VoiceChangedMeanwhile when this sample is not the stored one any more.
+        """
         voice = await self._voices.get(user_id)
+        if sample and (voice.sample is None or voice.sample.hash != sample.hash):
+            raise VoiceChangedMeanwhile("The voice was erased or replaced meanwhile.")
         if voice.embedded:
             return Standby(voice, voice.embedded)
         if voice.sample is None:
