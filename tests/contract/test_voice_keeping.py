@@ -13,7 +13,7 @@ from services.voice import mongo
 from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
 from services.voice.ports import ProviderPlacesTaken
 from services.voice.works import Works
-from tests.contract.voice_keeping_house import CONSENT, NOW, House, PowerCut, sample
+from tests.contract.voice_keeping_house import CONSENT, NOW, DeafVoices, House, PowerCut, sample
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,24 @@ async def test_a_standby_is_not_made_of_a_sample_that_was_replaced_meanwhile(hou
         await keeping.keep(house.user_id, sample("first"), CONSENT)
     voice = await house.settled()
     assert (voice.sample and voice.sample.hash, voice.clone, voice.standby) == ("second", None, None)
+
+
+async def test_a_sample_that_was_stored_is_kept_though_nobody_was_told_and_its_clone_is_gone(
+    house: House,
+) -> None:
+    elsewhere = house.keeping(works=Works())
+
+    async def dropped() -> None:
+        clone = (await house.voices.get(house.user_id)).clone
+        assert clone is not None
+        assert await elsewhere.drop(house.user_id, clone.clone_id)
+
+    house.voices = DeafVoices(house.voices, dropped)
+    with pytest.raises(VoiceStoreUnavailable):
+        await house.keeping().keep(house.user_id, sample("first"), CONSENT)
+    voice = await house.settled()
+    assert voice.sample is not None
+    assert (await house.keeping().regain(house.user_id)).action == "created"
 
 
 async def test_who_waits_for_the_same_clone_waits_once(house: House) -> None:

@@ -13,7 +13,7 @@ from services.voice import mongo
 from services.voice.blobs import Keys, SealedBlobs, open_store
 from services.voice.domain import Consent, SealedBlob, Voice, VoiceStoreUnavailable
 from services.voice.keeping import Keeping, KeepingRules, Surroundings
-from services.voice.ports import ClonedVoice, NormalisedSample
+from services.voice.ports import ClonedVoice, NormalisedSample, Voices
 from services.voice.works import Works
 
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Provider:
 
 
 class CutVoices:
-    def __init__(self, voices: mongo.MongoVoices, cut: PowerCut) -> None:
+    def __init__(self, voices: Voices, cut: PowerCut) -> None:
         self._voices, self._cut = voices, cut
 
     async def get(self, user_id: str) -> Voice:
@@ -81,6 +81,30 @@ class CutVoices:
 
     async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
         return await self._cut.around(self._voices.due(now, limit))
+
+
+@dataclass
+class DeafVoices:
+    """The first voice with a clone is stored and its answer is lost; before that is noticed, something else
+    happens."""
+
+    voices: Voices
+    then: Callable[[], Awaitable[object]] | None
+
+    async def get(self, user_id: str) -> Voice:
+        return await self.voices.get(user_id)
+
+    async def replace(self, seen: Voice, made: Voice) -> bool:
+        done = await self.voices.replace(seen, made)
+        then = self.then
+        if made.clone and then:
+            self.then = None
+            await then()
+            raise VoiceStoreUnavailable("The answer is lost.")
+        return done
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
+        return await self.voices.due(now, limit)
 
 
 class CutBlobs:
@@ -102,7 +126,8 @@ class House:
 
     def __init__(self, voices: mongo.MongoVoices) -> None:
         self.user_id, self.now = f"u-{uuid4()}", NOW
-        self.voices, self.store = voices, open_store("memory:///")
+        self.voices: Voices = voices
+        self.store = open_store("memory:///")
         self.blobs = SealedBlobs(self.store, Keys([os.urandom(32)]))
         self.provider = Provider(PowerCut(NEVER))
         self.works = Works()

@@ -70,8 +70,10 @@ class Clearing:
                 await self.tidy(abandoned, at_once=False)
                 return
         if attempt.attempt_id not in _clones(voice):
-            # Erased, or taken for dead and followed by another. Else only the database's answer was lost.
-            await self._remove(claimed.abandoned(self._clock(), named).leftovers[-1])
+            # Erased, or taken for dead and followed by another. Else only the database's answer was lost; and
+            # where its clone was taken away since then, the sample that it stored is still the user's.
+            left, kept = claimed.abandoned(self._clock(), named).leftovers[-1], {b.name for b in voice.blobs}
+            await self._remove(replace(left, blobs=tuple(name for name in left.blobs if name not in kept)))
 
     async def _clean(self, voice: Voice, *, at_once: bool = True) -> None:
         """As much as can be; raises the first failure after all the rest is done."""
