@@ -13,7 +13,7 @@ from services.voice import mongo
 from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
 from services.voice.ports import ProviderPlacesTaken
 from services.voice.works import Works
-from tests.contract.voice_keeping_house import CONSENT, NOW, DeafVoices, House, PowerCut, sample
+from tests.contract.voice_keeping_house import CONSENT, NOW, DeafVoices, House, PowerCut, SlowBlobs, sample
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +204,20 @@ async def test_a_sample_that_was_stored_is_kept_though_nobody_was_told_and_its_c
     voice = await house.settled()
     assert voice.sample is not None
     assert (await house.keeping().regain(house.user_id)).action == "created"
+
+
+@pytest.mark.parametrize("erased", [False, True])
+async def test_a_sample_that_lands_in_the_store_after_its_upload_was_given_up_is_removed(
+    house: House, erased: bool
+) -> None:
+    house.blobs = slow = SlowBlobs(house.blobs)
+    with pytest.raises(VoiceStoreUnavailable):
+        await house.keeping().keep(house.user_id, sample("first"), CONSENT)
+    if erased:
+        await house.keeping().erase(house.user_id)
+    await slow.land()
+    assert await house.stored()
+    assert (await house.settled()).revision == 0
 
 
 async def test_who_waits_for_the_same_clone_waits_once(house: House) -> None:

@@ -124,7 +124,7 @@ async def test_of_many_changes_at_once_one_wins(voices: mongo.MongoVoices) -> No
 async def test_an_empty_voice_is_not_kept(voices: mongo.MongoVoices) -> None:
     claimed = Voice(f"u-{uuid4()}").claimed(attempt(), NOW)
     assert await voices.replace(Voice(claimed.user_id), claimed)
-    assert await voices.replace(claimed, claimed.abandoned(NOW).cleaned(NOW))
+    assert await voices.replace(claimed, claimed.abandoned(NOW, answered=True).cleaned(NOW))
     assert (await voices.get(claimed.user_id)).revision == 0
 
 

@@ -13,7 +13,7 @@ from services.voice import mongo
 from services.voice.blobs import Keys, SealedBlobs, open_store
 from services.voice.domain import Consent, SealedBlob, Voice, VoiceStoreUnavailable
 from services.voice.keeping import Keeping, KeepingRules, Surroundings
-from services.voice.ports import ClonedVoice, NormalisedSample, Voices
+from services.voice.ports import Blobs, ClonedVoice, NormalisedSample, Voices
 from services.voice.works import Works
 
 T = TypeVar("T")
@@ -107,8 +107,30 @@ class DeafVoices:
         return await self.voices.due(now, limit)
 
 
+@dataclass
+class SlowBlobs:
+    """Nothing that is stored has an answer, and all of it lands later."""
+
+    blobs: Blobs
+    under_way: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def put(self, name: str, content: bytes) -> SealedBlob:
+        self.under_way.append((name, content))
+        raise VoiceStoreUnavailable("There is no answer.")
+
+    async def get(self, blob: SealedBlob) -> bytes:
+        return await self.blobs.get(blob)
+
+    async def delete(self, name: str) -> None:
+        await self.blobs.delete(name)
+
+    async def land(self) -> None:
+        for name, content in self.under_way:
+            await self.blobs.put(name, content)
+
+
 class CutBlobs:
-    def __init__(self, blobs: SealedBlobs, cut: PowerCut) -> None:
+    def __init__(self, blobs: Blobs, cut: PowerCut) -> None:
         self._blobs, self._cut = blobs, cut
 
     async def put(self, name: str, content: bytes) -> SealedBlob:
@@ -128,7 +150,7 @@ class House:
         self.user_id, self.now = f"u-{uuid4()}", NOW
         self.voices: Voices = voices
         self.store = open_store("memory:///")
-        self.blobs = SealedBlobs(self.store, Keys([os.urandom(32)]))
+        self.blobs: Blobs = SealedBlobs(self.store, Keys([os.urandom(32)]))
         self.provider = Provider(PowerCut(NEVER))
         self.works = Works()
 

@@ -109,6 +109,16 @@ def test_an_attempt_that_expired_gives_way_and_is_cleaned_up_after() -> None:
     assert second.attempt == attempt(2, NOW + MINUTE)
 
 
+def test_what_was_given_up_may_land_for_a_minute_and_its_voice_is_removed_once() -> None:
+    tried = Voice("ada").claimed(attempt(1, NOW), NOW)
+    given_up = tried.abandoned(NOW + MINUTE / 2, "voice-1")
+    (left,) = given_up.cleaned(NOW + MINUTE).leftovers
+    assert (set(left.blobs), left.engine_voice_id) == (blobs_of(attempt(1, NOW)), "")
+    assert given_up.cleaned(NOW + MINUTE).sweep_at == NOW + 1.5 * MINUTE
+    assert given_up.cleaned(NOW + 1.5 * MINUTE).empty
+    assert tried.abandoned(NOW + MINUTE / 2, "voice-1", answered=True).cleaned(NOW + MINUTE / 2).empty
+
+
 def test_the_fence_grows_with_the_voice_and_not_with_what_is_tried() -> None:
     first = attempt(1, NOW)
     held = Voice("ada").claimed(first, NOW).holding(*made_by(first, NOW), NOW)

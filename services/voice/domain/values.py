@@ -82,7 +82,8 @@ class Leftover:
     blobs: tuple[str, ...]
     provider: str = ""
     engine_voice_id: str = ""
-    # Whose attempt it is may still be at work until then, and make what was removed once more.
+    # Until then its blobs may be made once more: by whose attempt it is, who may still be at work, or by a
+    # write that had no answer. They are removed again after that.
     until: datetime | None = None
     # Of the attempt that made the voice, whose place it is in.
     attempt_id: str = ""

@@ -14,6 +14,8 @@ from services.voice.domain.values import Attempt, Clone, Leftover, Sample, Seale
 
 # Whoever left something removes it at once; a sweeper comes after this, for those who died.
 _SWEPT_AFTER = timedelta(minutes=1)
+# A write that had no answer may land for so long after it was given up.
+_LANDS_WITHIN = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,13 @@ class Voice:
         """With this attempt under way; what an expired one left is to be removed."""
         return self.abandoned(now)._changed(now, attempt=attempt)
 
-    def abandoned(self, now: datetime, engine_voice_id: str = "") -> Self:
-        """Without the attempt that is under way, which has made this voice at its provider, if any."""
+    def abandoned(self, now: datetime, engine_voice_id: str = "", *, answered: bool = False) -> Self:
+        """Without the attempt that is under way, which has made this voice at its provider, if any. What it
+        was storing may land later, unless all of that was `answered`."""
         if self.attempt is None:
             return self
-        return self._leaving(now, _remains(self.attempt, engine_voice_id), attempt=None)
+        left = _remains(self.attempt, now, engine_voice_id)
+        return self._leaving(now, replace(left, until=None) if answered else left, attempt=None)
 
     def holding(
         self, sample: Sample, clone: Clone, now: datetime, not_before: datetime | None = None
@@ -156,14 +160,18 @@ class Voice:
         """With nothing but what has to be removed, also what an attempt under way may yet make."""
         left = list(self._held())
         if self.attempt:
-            left.append(replace(_remains(self.attempt), until=self.attempt.expires_at))
+            left.append(_remains(self.attempt, now))
         waiting = tuple(replace(each, not_before=None) for each in self.leftovers)
         gone = {"sample": None, "clone": None, "standby": None, "attempt": None, "changed_at": now}
         return replace(self, leftovers=waiting)._leaving(now, *left, fence=self._next(now), **gone)
 
     def cleaned(self, now: datetime, still: Collection[Leftover] = ()) -> Self:
-        """After all leftovers but `still` were removed; those that may come back are kept in mind."""
-        again = [left for left in self.leftovers if left.until and now < left.until and left not in still]
+        """After all leftovers but `still` were removed; blobs that may come back are kept in mind."""
+        again = [
+            replace(left, provider="", engine_voice_id="")
+            for left in self.leftovers
+            if left.until and now < left.until and left not in still
+        ]
         times = [*(_next_look(left, now) for left in still), *(left.until for left in again if left.until)]
         if self.attempt:
             times.append(self.attempt.expires_at)
@@ -204,7 +212,8 @@ def _left_of(clone: Clone | None) -> tuple[Leftover, ...]:
     return (Leftover(blobs, clone.provider, clone.engine_voice_id, attempt_id=clone.clone_id),)
 
 
-def _remains(attempt: Attempt, engine_voice_id: str = "") -> Leftover:
+def _remains(attempt: Attempt, now: datetime, engine_voice_id: str = "") -> Leftover:
     provider = attempt.provider if engine_voice_id else ""
     blobs = (attempt.audio_name, attempt.profile_name)
-    return Leftover(blobs, provider, engine_voice_id, attempt_id=attempt.attempt_id)
+    until = max(attempt.expires_at, now + _LANDS_WITHIN)
+    return Leftover(blobs, provider, engine_voice_id, until, attempt.attempt_id)

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from services.kernel.errors import ServiceError
-from services.voice.domain import Leftover, Voice
+from services.voice.domain import Leftover, Voice, VoiceStoreUnavailable
 from services.voice.keeping.making import Made
 from services.voice.keeping.surroundings import Surroundings
 from services.voice.ports import ProviderUnavailable
@@ -56,16 +56,18 @@ class Clearing:
         except ServiceError as error:
             log.warning("voice_leftovers_postponed", cause=error.reason, leftovers=len(voice.leftovers))
 
-    async def give_up(self, claimed: Voice, made: Made | None) -> None:
+    async def give_up(self, claimed: Voice, made: Made | None, failure: BaseException) -> None:
         """What an attempt made is removed only after the document says that it failed."""
         attempt = claimed.attempt
         assert attempt is not None  # noqa: S101 - it was claimed
+        # After any other failure a write may be under way, and land later.
+        answered = isinstance(failure, ServiceError) and not isinstance(failure, VoiceStoreUnavailable)
         named = made.voice.engine_voice_id if made and made.by.name == attempt.provider else ""
         while True:
             voice = await self._voices.get(claimed.user_id)
             if not voice.is_claimed_by(attempt.attempt_id):
                 break
-            abandoned = voice.abandoned(self._clock(), named)
+            abandoned = voice.abandoned(self._clock(), named, answered=answered)
             if await self._voices.replace(voice, abandoned):
                 await self.tidy(abandoned, at_once=False)
                 return

@@ -64,8 +64,8 @@ class Trying:
         progress = Progress()
         try:
             yield progress
-        except BaseException:
-            await asyncio.shield(self._clearing.give_up(claimed, progress.made))
+        except BaseException as failure:
+            await asyncio.shield(self._clearing.give_up(claimed, progress.made, failure))
             raise
 
     async def stored(self, claimed: Voice, change: Callable[[Voice, datetime], Voice]) -> Voice:
