@@ -71,7 +71,7 @@ class Clones:
             found = await self.find(voice_id)
             if not found.clone.in_pool or self._pool is None:
                 raise VoiceNotFound("This clone has no place at the provider.")
-            eviction = await self._pool.evict(found.user_id, OPERATOR)
+            eviction = await self._pool.evict(found.user_id, OPERATOR, found.clone.engine_voice_id)
             if eviction is Eviction.PINNED:
                 raise VoiceInUse("A performance speaks in this voice, or it is not known whether one does.")
             if eviction is not Eviction.CHANGED:

@@ -16,9 +16,11 @@ from dev.simulator.plans import PLANS
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
 from services.voice.blobs import Keys, SealedBlobs, open_store
+from services.voice.clones import Clones
 from services.voice.composition import Pooled, Stores, open_pooled, open_stores
-from services.voice.domain import VoiceChangedMeanwhile, VoiceSlotsExhausted
+from services.voice.domain import Voice, VoiceChangedMeanwhile, VoiceNotFound, VoiceSlotsExhausted
 from services.voice.keeping import Keeping, KeepingRules, Overflow, Surroundings
+from services.voice.mongo import MongoVoices
 from services.voice.pool import Eviction
 from services.voice.ports import CloneOutcomeUnknown, Provider
 from services.voice.providers.local import LocalProvider
@@ -244,6 +246,36 @@ async def test_a_voice_that_an_operator_evicts_is_its_users_again_when_it_is_nee
     again = await street.keeping.regain(user)
     assert (again.action, again.dedup) == ("created", True)
     assert again.clone.clone_id != made.clone.clone_id
+
+
+async def test_a_newer_voice_is_not_removed_in_place_of_the_one_that_was_named(streets) -> None:
+    street, user = await streets(), f"u-{uuid4()}"
+    old = (await street.keeping.keep(user, sample("first"), CONSENT)).clone
+    new = (await street.keeping.keep(user, sample("second"), CONSENT)).clone
+    pool = street.replicas[0].pooled.pool
+    assert await pool.lost(user, old.engine_voice_id) is Eviction.CHANGED
+    assert await pool.evict(user, "operator", old.engine_voice_id) is Eviction.CHANGED
+    assert (await street.voices(), await street.states()) == ([user], [SlotState.HELD])
+    assert await pool.evict(user, "operator", new.engine_voice_id) is Eviction.REMOVED
+
+
+async def test_an_operator_removes_the_clone_that_was_named_and_no_newer_one(streets) -> None:
+    street, user = await streets(), f"u-{uuid4()}"
+    old = (await street.keeping.keep(user, sample("first"), CONSENT)).clone
+    replica: Replica = street.replicas[0]
+
+    class Register(MongoVoices):
+        """The user uploads again as soon as the clone is found."""
+
+        async def with_clone(self, clone_id: str) -> Voice | None:
+            found = await replica.stores.voices.with_clone(clone_id)
+            await replica.keeping.keep(user, sample("second"), CONSENT)
+            return found
+
+    register = Register(replica.stores.database["voices"], connections=1)
+    with pytest.raises(VoiceNotFound):
+        await Clones(register, replica.pooled.pool).evict(old.clone_id)
+    assert (await street.voices(), await street.states()) == ([user], [SlotState.HELD])
 
 
 async def test_a_voice_being_evicted_is_waited_for(streets) -> None:

@@ -92,14 +92,14 @@ class Pool:
         """Remove a voice that nobody has any more, and give its place back. Safe to repeat."""
         await self._evicting.discard(left)
 
-    async def evict(self, user_id: str, cause: str, *, spare_pinned: bool = True) -> Eviction:
-        """Take the user's voice from its place; sample and standby stay."""
-        return await self._evicting.evict(user_id, cause, spare_pinned=spare_pinned)
+    async def evict(self, user_id: str, cause: str, only: str = "") -> Eviction:
+        """Take the user's voice from its place, if it is the one that is named; sample and standby stay."""
+        return await self._evicting.evict(user_id, cause, only=only)
 
     async def lost(self, user_id: str, engine_voice_id: str) -> Eviction:
         """The provider no longer has the voice: somebody removed it behind our back."""
         log.warning("voice_missing_detected", missing_user_id=user_id, engine_voice_id=engine_voice_id)
-        return await self._evicting.evict(user_id, MISSING, spare_pinned=False)
+        return await self._evicting.evict(user_id, MISSING, only=engine_voice_id, spare_pinned=False)
 
     async def is_pinned(self, user_id: str) -> bool:
         """Also when it is not known."""

@@ -75,24 +75,27 @@ class Evicting:
         self._habits = records.habits
         self._clock = clock
 
-    async def evict(self, user_id: str, cause: str, *, spare_pinned: bool = True) -> Eviction:
+    async def evict(self, user_id: str, cause: str, *, only: str = "", spare_pinned: bool = True) -> Eviction:
         """Take the user's voice from its place, and give the place back."""
-        eviction, attempt_id = await self.empty(user_id, cause, spare_pinned=spare_pinned)
+        eviction, attempt_id = await self.empty(user_id, cause, only=only, spare_pinned=spare_pinned)
         if eviction is Eviction.REMOVED:
             await self._slots.give_back(attempt_id, unspent=False)
         return eviction
 
     async def empty(
-        self, user_id: str, cause: str, *, spare_pinned: bool = True, mine: str = ""
+        self, user_id: str, cause: str, *, only: str = "", spare_pinned: bool = True, mine: str = ""
     ) -> tuple[Eviction, str]:
         """Remove the user's voice. When it was removed, the place of the attempt that made it is empty and
         still taken: it can be handed over, and must be given back otherwise.
 
-        A voice whose user changes it right now is left alone, unless the attempt `mine` does.
+        A voice whose user changes it right now is left alone, unless the attempt `mine` does; and so is any
+        but the `only` one, when that is named: the user may have a newer one by now.
         """
         voice = await self._voices.get(user_id)
         clone = voice.clone_at(self.provider.name, self._clock())
         if clone is None or (spare_pinned and self._is_changing(voice, mine)):
+            return Eviction.CHANGED, ""
+        if only not in ("", clone.engine_voice_id):
             return Eviction.CHANGED, ""
         if spare_pinned:
             marked = await self._unpinned(voice)
