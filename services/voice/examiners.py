@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,23 +62,28 @@ class Examiners:
     ) -> None:
         limit = seconds * _PROCESSOR_SHARE if processor_seconds is None else processor_seconds
         self._workers = [_Worker(seconds, limit) for _ in range(workers)]
-        self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
+        self._idle: list[_Worker] = []
         self._queue = queue
-        self._waiting = 0
+        self._uploads: _Waiting = deque()
+        # Performers wait for these, who are on stage: before all uploads, and never too many, because each
+        # has a place among the performances.
+        self._samples: _Waiting = deque()
 
     async def start(self) -> None:
         """Returns at once; the first recordings wait until the processes have loaded."""
         for worker in self._workers:
             await worker.start()
-            self._idle.put_nowait(worker)
+            self._hand_on(worker)
 
     async def close(self) -> None:
         for worker in self._workers:
             await worker.close()
 
     async def examine(self, recording: bytes) -> NormalisedSample:
+        if not self._idle and len(self._uploads) >= self._queue:
+            raise SampleQueueFull("Too many recordings are being examined right now.")
         try:
-            async with self._turn() as worker:
+            async with self._turn(self._uploads) as worker:
                 with EXAMINATION_SECONDS.time():
                     return await worker.ask(EXAMINE, recording)
         except WorkerStuck as error:
@@ -89,7 +95,7 @@ class Examiners:
     async def reread(self, mp3: bytes) -> NormalisedSample:
         """A sample as it was stored, without a verdict. Raises VoiceStoreUnavailable."""
         try:
-            async with self._turn() as worker:
+            async with self._turn(self._samples) as worker:
                 return await worker.ask(REREAD, mp3)
         except (SampleRefused, WorkerStuck, WorkerEnded) as error:
             # We wrote it ourselves, so somebody must look.
@@ -97,20 +103,40 @@ class Examiners:
             raise VoiceStoreUnavailable("The voice sample cannot be read right now.") from error
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator["_Worker"]:
-        if self._idle.empty() and self._waiting >= self._queue:
-            raise SampleQueueFull("Too many recordings are being examined right now.")
-        self._waiting += 1
-        WAITING_RECORDINGS.set(self._waiting)
-        try:
-            worker = await self._idle.get()
-        finally:
-            self._waiting -= 1
-            WAITING_RECORDINGS.set(self._waiting)
+    async def _turn(self, queue: "_Waiting") -> AsyncIterator["_Worker"]:
+        worker = self._idle.pop() if self._idle else await self._waited(queue)
         try:
             yield worker
         finally:
-            self._idle.put_nowait(worker)
+            self._hand_on(worker)
+
+    async def _waited(self, queue: "_Waiting") -> "_Worker":
+        turn: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        self._count()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn in queue:
+                queue.remove(turn)
+            elif not turn.cancelled():
+                # It was given a worker at the same moment.
+                self._hand_on(turn.result())
+            raise
+        finally:
+            self._count()
+
+    def _hand_on(self, worker: "_Worker") -> None:
+        for queue in (self._samples, self._uploads):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(worker)
+                    return
+        self._idle.append(worker)
+
+    def _count(self) -> None:
+        WAITING_RECORDINGS.set(len(self._samples) + len(self._uploads))
 
 
 class _Worker:
@@ -173,6 +199,9 @@ class _Worker:
     async def _restart(self) -> None:
         await self.close()
         await self.start()
+
+
+_Waiting = deque[asyncio.Future[_Worker]]
 
 
 async def _answer(process: Process, question: bytes, audio: bytes) -> NormalisedSample:

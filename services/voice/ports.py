@@ -119,13 +119,16 @@ class Pins(Protocol):
 
 
 class Examiner(Protocol):
-    """Looks into a recording. Raises a SampleRefused, or SampleQueueFull."""
+    """Looks into a recording."""
 
-    async def examine(self, recording: bytes) -> NormalisedSample: ...
+    async def examine(self, recording: bytes) -> NormalisedSample:
+        """Raises a SampleRefused, or SampleQueueFull."""
 
     async def reread(self, mp3: bytes) -> NormalisedSample:
-        """A sample that was accepted before, of which only the MP3 was kept. Its hash is not that of the
-        sample: what an MP3 sounds like is not exactly what it was made of."""
+        """A sample that was accepted before, of which only the MP3 was kept. Goes before all recordings.
+        Raises VoiceStoreUnavailable.
+
+        Its hash is not that of the sample: what an MP3 sounds like is not exactly what it was made of."""
 
 
 @dataclass(frozen=True, slots=True)

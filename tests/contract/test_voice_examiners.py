@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,38 @@ async def test_more_than_the_queue_holds_is_refused_at_once() -> None:
         outcomes = await asyncio.gather(*running, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(SampleQueueFull) == 2
     assert [type(outcome) for outcome in outcomes].count(SampleSilent) == 2
+
+
+async def test_who_performs_goes_before_the_recordings_that_wait_and_is_never_refused() -> None:
+    done: list[str] = []
+
+    async def noted(name: str, examination: Coroutine[Any, Any, object]) -> None:
+        with suppress(SampleSilent):
+            await examination
+        done.append(name)
+
+    stored, silence = samples.short_speech(), samples.silence()
+    async with examining(queue=1) as examiners:
+        await asyncio.gather(
+            noted("first upload", examiners.examine(silence)),
+            noted("second upload", examiners.examine(silence)),
+            noted("performer", examiners.reread(stored)),
+            noted("another performer", examiners.reread(stored)),
+        )
+    assert done == ["first upload", "performer", "another performer", "second upload"]
+
+
+async def test_who_hangs_up_while_waiting_leaves_the_turn_to_the_next() -> None:
+    async with examining(queue=2) as examiners:
+        tasks = [asyncio.create_task(examiners.examine(samples.silence())) for _ in range(3)]
+        await asyncio.wait(tasks, timeout=0)
+        tasks[1].cancel()
+        again = asyncio.create_task(examiners.examine(samples.silence()))
+        outcomes = await asyncio.gather(*tasks, again, return_exceptions=True)
+        with pytest.raises(SampleSilent):
+            await examiners.examine(samples.silence())
+    silent, left = SampleSilent, asyncio.CancelledError
+    assert [type(outcome) for outcome in outcomes] == [silent, left, silent, silent]
 
 
 @linux_only
