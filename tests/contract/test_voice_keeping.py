@@ -10,10 +10,28 @@ import pytest
 
 from services.kernel.database import database_client
 from services.voice import mongo
-from services.voice.domain import Attempt, Voice, VoiceChangedMeanwhile, VoiceStoreUnavailable
-from services.voice.ports import ProviderPlacesTaken
+from services.voice.domain import (
+    Attempt,
+    Outcome,
+    Upload,
+    Voice,
+    VoiceChangedMeanwhile,
+    VoiceStoreUnavailable,
+)
+from services.voice.ports import NormalisedSample, ProviderPlacesTaken
+from services.voice.usecases import Uploading
 from services.voice.works import Works
-from tests.contract.voice_keeping_house import CONSENT, NOW, DeafVoices, House, PowerCut, SlowBlobs, sample
+from tests.contract.voice_keeping_house import (
+    CONSENT,
+    NOW,
+    DeafVoices,
+    House,
+    PowerCut,
+    Rereading,
+    SeenVoices,
+    SlowBlobs,
+    sample,
+)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +184,44 @@ async def test_a_clone_that_is_made_again_and_dies_anywhere_is_there_or_not(
     assert outcome.action == ("unchanged" if voice.clone else "created")
     assert (outcome.sample.hash, outcome.dedup) == ("first", True)
     assert not await house.keeping().drop(house.user_id, made.clone.clone_id)
+
+
+async def test_an_erasure_while_an_upload_is_examined_wins(house: House) -> None:
+    keeping = house.keeping()
+    await keeping.keep(house.user_id, sample("first"), CONSENT)
+
+    class Examining(Rereading):
+        async def examine(self, recording: bytes) -> NormalisedSample:
+            await keeping.erase(house.user_id)
+            return sample("second")
+
+    uploading = Uploading(Examining(), keeping, lambda: house.now)
+    with pytest.raises(VoiceChangedMeanwhile):
+        await uploading.upload(house.user_id, lambda: Upload(b"a recording"), "I agree.", "test")
+    assert await house.stored() == set()
+    assert (await house.settled()).revision == 0
+
+
+async def test_an_erasure_while_an_upload_waits_for_another_wins(house: House) -> None:
+    keeping, elsewhere = house.keeping(), house.keeping(works=Works())
+    await keeping.keep(house.user_id, sample("first"), CONSENT)
+    waiting: list[asyncio.Task[Outcome]] = []
+
+    async def erased() -> None:
+        """While one upload makes its clone, another has seen the voice and waits; then comes the erasure."""
+        house.provider.during = None
+        looking = house.voices = SeenVoices(house.voices)
+        other = house.keeping(works=Works())
+        waiting.append(asyncio.create_task(other.keep(house.user_id, sample("third"), CONSENT)))
+        await asyncio.wait_for(looking.seen.wait(), 10)
+        await elsewhere.erase(house.user_id)
+
+    house.provider.during = erased
+    with pytest.raises(VoiceChangedMeanwhile):
+        await keeping.keep(house.user_id, sample("second"), CONSENT)
+    with pytest.raises(VoiceChangedMeanwhile):
+        await waiting[0]
+    assert (await house.settled()).revision == 0
 
 
 async def test_a_standby_is_not_made_of_a_sample_that_was_replaced_meanwhile(house: House) -> None:

@@ -1,5 +1,6 @@
 """One user's voice on real stores, with a clock that can be moved and power that can be cut."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -102,6 +103,25 @@ class DeafVoices:
             await then()
             raise VoiceStoreUnavailable("The answer is lost.")
         return done
+
+    async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
+        return await self.voices.due(now, limit)
+
+
+@dataclass
+class SeenVoices:
+    """Tells when a voice has been looked at."""
+
+    voices: Voices
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def get(self, user_id: str) -> Voice:
+        found = await self.voices.get(user_id)
+        self.seen.set()
+        return found
+
+    async def replace(self, seen: Voice, made: Voice) -> bool:
+        return await self.voices.replace(seen, made)
 
     async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
         return await self.voices.due(now, limit)

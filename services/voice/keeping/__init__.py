@@ -10,7 +10,15 @@ import structlog
 from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
-from services.voice.domain import Clone, Consent, Outcome, Sample, Voice, VoiceSampleNotFound
+from services.voice.domain import (
+    Clone,
+    Consent,
+    Outcome,
+    Sample,
+    Voice,
+    VoiceChangedMeanwhile,
+    VoiceSampleNotFound,
+)
 from services.voice.keeping.clearing import Clearing
 from services.voice.keeping.making import NOT_THERE, Made, Making, exhausted, told
 from services.voice.keeping.standing import Standby, StandingBy
@@ -52,10 +60,20 @@ class Keeping:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._begun: WeakKeyDictionary[asyncio.Task[Outcome], asyncio.Event] = WeakKeyDictionary()
 
-    async def keep(self, user_id: str, sample: NormalisedSample, consent: Consent) -> Outcome:
-        """Make the user's voice one of this sample. Raises VoiceChangedMeanwhile."""
-        work = self._works.start(f"keep {uuid4()}", lambda: self._keep(user_id, sample, consent))
+    async def keep(
+        self, user_id: str, sample: NormalisedSample, consent: Consent, *, replaces: bool = False
+    ) -> Outcome:
+        """Make the user's voice one of this sample, which `replaces` one that its sender had seen.
+
+        Raises VoiceChangedMeanwhile, also when what it replaces has been erased since.
+        """
+        work = self._works.start(
+            f"keep {uuid4()}", lambda: self._keep(user_id, sample, consent, replaces=replaces)
+        )
         return await outcome_of(work)
+
+    async def has_sample(self, user_id: str) -> bool:
+        return (await self._voices.get(user_id)).sample is not None
 
     def regain(self, user_id: str) -> "asyncio.Task[Outcome]":
         """Have the preferred provider's clone of the stored sample, once for all who wait for it.
@@ -108,11 +126,16 @@ class Keeping:
         """Finish what died half-way; returns how many voices were looked at."""
         return await self._clearing.sweep()
 
-    async def _keep(self, user_id: str, sample: NormalisedSample, consent: Consent) -> Outcome:
+    async def _keep(
+        self, user_id: str, sample: NormalisedSample, consent: Consent, *, replaces: bool
+    ) -> Outcome:
         # Only spares uploads to this process the waiting below; the document decides who is first.
         async with self._turn(user_id):
             while True:
                 voice = await self._voices.get(user_id)
+                if replaces and voice.sample is None:
+                    raise VoiceChangedMeanwhile("The voice was erased meanwhile.")
+                replaces = voice.sample is not None
                 same = voice.sample is not None and voice.sample.hash == sample.hash
                 if same and (found := self._preferred_of(voice)):
                     return _unchanged(voice, found)

@@ -33,6 +33,8 @@ class Uploading:
     ) -> Outcome:
         """Raises a SampleRefused: then nothing is stored, and the voice stays as it was."""
         given_at = self._clock()
+        # Of an upload that is being examined nothing is written down: an erasure shows by what is missing.
+        replaces = await self._keeping.has_sample(user_id)
         try:
             upload = undo_form()
             sample = await self._examiner.examine(upload.recording)
@@ -41,7 +43,8 @@ class Uploading:
             log.info("sample_refused", code=refusal.reason)
             raise
         _compare(upload, sample)
-        outcome = await self._keeping.keep(user_id, sample, Consent(statement, given_at, client))
+        consent = Consent(statement, given_at, client)
+        outcome = await self._keeping.keep(user_id, sample, consent, replaces=replaces)
         UPLOADS.labels(outcome.action).inc()
         if outcome.action in _EVENTS:
             log.info(
