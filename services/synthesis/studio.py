@@ -100,8 +100,11 @@ class _Crew:
 
     def _work(self) -> None:
         if sys.platform == "linux":
-            # There a thread has a priority of its own; elsewhere this would change the whole process.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._niceness)
+            # There a thread has a priority of its own; elsewhere this would change the whole process. It may be
+            # lowered by anybody, and raised above its process' only by some.
+            thread = threading.get_native_id()
+            given = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, given + self._niceness)
         while (step := self._queue.get()[-1]) is not None:
             step.take()
 

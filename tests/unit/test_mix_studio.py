@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -92,6 +93,24 @@ async def test_all_but_first_sounds_leave_the_processor_to_others(studio):
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     assert await studio.hurry(niceness) == niceness() < await studio.run(niceness)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a priority of its own")
+async def test_a_studio_of_a_process_with_low_priority_asks_for_no_higher_one():
+    """Only some may have one, and a thread that is refused it does no work at all."""
+
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def opened():
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 7)
+        return Studio(seats=1, threads=1)
+
+    with ThreadPoolExecutor(1) as low:
+        studio = low.submit(opened).result()
+    assert await studio.hurry(niceness) == 7
+    assert await studio.run(niceness) == 12
+    studio.close()
 
 
 async def test_a_step_that_fails_gives_its_turn_back(studio):
