@@ -100,8 +100,8 @@ class _Crew:
 
     def _work(self) -> None:
         if sys.platform == "linux":
-            # There a thread has a priority of its own; elsewhere this would change the whole process. It may be
-            # lowered by anybody, and raised above its process' only by some.
+            # There a thread has a priority of its own; elsewhere this would change the whole process. Anybody
+            # may lower it, and only some may raise it above their process'.
             thread = threading.get_native_id()
             given = os.getpriority(os.PRIO_PROCESS, thread)
             os.setpriority(os.PRIO_PROCESS, thread, given + self._niceness)
