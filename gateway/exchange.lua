@@ -66,10 +66,23 @@ local function guesses_of(handle, sort, now)
   local minute = now - now % 60
   local found = sort.guesses.get(address)
   if not found or found.minute ~= minute then
-    found = {minute = minute, count = 0}
+    found = {minute = minute, count = 0, asked = {}}
     sort.guesses.put(address, found)
   end
   return found
+end
+
+-- Counted before there is an answer, or as many as come at once would be let through. What is shown twice is
+-- one guess: a server that starts sends many requests with its key.
+local function begin_guess(guessed, shown)
+  if guessed.asked[shown] then return end
+  guessed.asked[shown], guessed.count = true, guessed.count + 1
+end
+
+-- Only what auth refused stays counted, and what got no answer because its client left: nobody comes here then.
+local function end_guess(guessed, shown, status)
+  if guessed.asked[shown] and status ~= "401" then guessed.count = guessed.count - 1 end
+  guessed.asked[shown] = nil
 end
 
 local function exchange(handle, sort, shown)
@@ -123,7 +136,7 @@ function envoy_on_request(handle)
   -- A token that has ended is as good as none: whoever comes while it is renewed must not be given it.
   if held and now >= held.ends_at then held = nil end
   -- Others behind the same address may go on with what they have shown before.
-  if guessed.count >= sort.most_guesses and not held then
+  if guessed.count >= sort.most_guesses and not held and not guessed.asked[shown] then
     local seconds = guessed.minute + 60 - now
     return refuse(handle, sort, "429", {
       ["retry-after"] = tostring(seconds),
@@ -131,9 +144,10 @@ function envoy_on_request(handle)
       ["ratelimit"] = string.format('"minute";r=0;t=%d', seconds),
     })
   end
+  if not held then begin_guess(guessed, shown) end
   local token, status = token_for(handle, sort, shown, held, now)
+  end_guess(guessed, shown, status)
   if status == "401" then
-    guessed.count = guessed.count + 1
     return refuse(handle, sort, "401", {["www-authenticate"] = "Bearer"})
   end
   if not token then return refuse(handle, sort, "503", {}) end

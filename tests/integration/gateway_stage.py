@@ -104,11 +104,17 @@ class Exchange:
         self.calls: Counter[str] = Counter()
         self.metadata: dict[str, Any] = {}
         self.seconds_left: float | None = None
+        # Counts up with each question; answers wait until it is open.
+        self.asked = asyncio.Semaphore(0)
+        self.open = asyncio.Event()
+        self.open.set()
 
-    def trade(self, shown: str, context: Any) -> str:
+    async def trade(self, shown: str, context: Any) -> str:
         self.calls[shown] += 1
         self.metadata = dict(context.invocation_metadata())
         self.seconds_left = context.time_remaining()
+        self.asked.release()
+        await self.open.wait()
         if self.out_of_order:
             raise EngineBusy("Not now.")
         if shown not in self.known:
@@ -123,7 +129,7 @@ class Auth(AuthServiceServicer):
     async def ExchangeSessionCookie(
         self, request: auth_pb.ExchangeSessionCookieRequest, context: Any
     ) -> auth_pb.ExchangeSessionCookieResponse:
-        made = self._sessions.trade(request.cookie, context)
+        made = await self._sessions.trade(request.cookie, context)
         return auth_pb.ExchangeSessionCookieResponse(access_token=made, expires_in=self._sessions.seconds)
 
     async def GetSettings(
@@ -147,7 +153,7 @@ class ApiKeys(Exchange, ApiKeyServiceServicer):
     async def ExchangeApiKey(
         self, request: key_pb.ExchangeApiKeyRequest, context: Any
     ) -> key_pb.ExchangeApiKeyResponse:
-        made = self.trade(request.key, context)
+        made = await self.trade(request.key, context)
         return key_pb.ExchangeApiKeyResponse(access_token=made, expires_in=self.seconds)
 
 

@@ -167,6 +167,30 @@ async def test_when_auth_is_out_of_order_tokens_in_hand_go_on_and_new_keys_are_n
     await told(http, x_api_key=new)
 
 
+async def test_what_auth_did_not_answer_is_no_guess(stage: Stage, http: httpx.AsyncClient) -> None:
+    stage.api_keys.out_of_order = True
+    try:
+        answers = [(await perform(http, x_api_key=unknown_key())).status_code for _ in range(62)]
+    finally:
+        stage.api_keys.out_of_order = False
+    assert answers == [503] * 62
+    await told(http, x_api_key=new_key(stage))
+
+
+async def test_a_server_may_begin_with_many_requests_at_once(stage: Stage, http: httpx.AsyncClient) -> None:
+    key = new_key(stage, "a server")
+    stage.api_keys.asked = asyncio.Semaphore(0)
+    stage.api_keys.open.clear()
+    try:
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            answers = [group.create_task(told(http, x_api_key=key)) for _ in range(40)]
+            for _ in answers:
+                await stage.api_keys.asked.acquire()
+            stage.api_keys.open.set()
+    finally:
+        stage.api_keys.open.set()
+
+
 async def test_a_key_is_in_no_log(
     stage: Stage, http: httpx.AsyncClient, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -204,3 +228,18 @@ async def test_guessing_keys_is_slow() -> None:
         assert refused[0].headers["ratelimit"] == f'"minute";r=0;t={seconds}'
         assert refused[0].headers["ratelimit-policy"] == '"minute";q=30;w=60'
         await told(http, x_api_key=good)
+
+
+async def test_guessing_many_keys_at_once_is_no_faster() -> None:
+    async with Stage().playing() as stage, gateway(stage) as http:
+        await until_ready(http)
+        stage.api_keys.open.clear()
+        async with asyncio.TaskGroup() as group:
+            guesses = [group.create_task(perform(http, x_api_key=unknown_key())) for _ in range(62)]
+            # Before auth has answered any.
+            await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+            stage.api_keys.open.set()
+        answers = [guess.result().status_code for guess in guesses]
+        assert set(answers) == {401, 429}
+        # Two windows at most: a minute may turn in between.
+        assert answers.count(401) <= 60
