@@ -110,7 +110,7 @@ async def test_monitoring_sees_metrics_and_nothing_else_of_the_admin_interface(s
             assert (await http.request(method, path)).status_code == 404
 
 
-async def test_traces_say_which_gateway_they_are_of(stage: Stage) -> None:
+async def test_traces_say_which_gateway_and_route_they_are_of_and_name_nobody(stage: Stage) -> None:
     told = "service.instance.id=gateway-1,service.version=1.2%2B3"
     async with (
         collecting() as collector,
@@ -118,11 +118,16 @@ async def test_traces_say_which_gateway_they_are_of(stage: Stage) -> None:
     ):
         trace_id = uuid4().hex
         header = {"traceparent": f"00-{trace_id}-{uuid4().hex[:16]}-01"}
-        assert (await http.get("/v1/recordings/x", headers={**bearer(), **header})).status_code == 200
+        path = "/v1/recordings/lovelace?email=lovelace@example.com"
+        assert (await http.get(path, headers={**bearer(), **header})).status_code == 400
         (seen,) = await collector.whole(trace_id)
     which = {"service.instance.id": "gateway-1", "service.version": "1.2+3"}
     wanted = {"service.name": "gateway", "service.namespace": "newvisions", **which}
     assert wanted.items() <= seen.resource.items()
+    tags = {tag.key: tag.value.string_value for tag in seen.span.attributes}
+    assert tags["http.route"] == "GET /v1/recordings/{recording_id}"
+    assert tags["http.url"].endswith(f":{http.base_url.port}/")
+    assert b"lovelace" not in seen.span.SerializeToString()
 
 
 async def test_performances_that_nobody_was_there_for_are_counted_by_the_gateway() -> None:
