@@ -100,7 +100,7 @@ WORDS: Final = {
     "limits.reads": "Calls a minute to a route that only reads.",
     "limits.costly": "Calls a minute to a route that costs work or money.",
     "limits.guessable": "Calls a minute to a route where secrets could be guessed.",
-    "limits.address": "Calls a minute of one address over all routes.",
+    "limits.address": "Calls a minute of one address (of IPv6: of a /64) over all routes.",
     "*_tls.certificate": "A file in PEM form.",
     "*_tls.key": "A file in PEM form.",
     "*_tls.authority": "Who signed the other side's certificates; empty to ask for none.",

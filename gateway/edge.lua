@@ -42,6 +42,18 @@ local function clean_id(handle, headers)
   remember(handle, "request_id", clean)
 end
 
+-- Whose calls are counted together: one customer has a whole /64 of IPv6, and proxies may write IPv4 as IPv6.
+-- As text of Envoy's: "192.0.2.1:80" or "[2001:db8::1]:80", in small letters and as short as can be.
+local function network_of(address)
+  local six = address:match("^%[([%x:.]+)")
+  if not six then return (address:gsub(":%d+$", "")) end
+  local four = six:match("^::ffff:(%d+%.%d+%.%d+%.%d+)$")
+  if four then return four end
+  local _, groups = six:gsub("[^:]+", "")
+  local whole = six:gsub("::", ":" .. ("0:"):rep(8 - groups))
+  return whole:match("%x+:%x+:%x+:%x+") .. "::/64"
+end
+
 local function prefer_bearer(headers)
   local scheme, token = (headers:get("authorization") or ""):match("^%s*(%a+)%s+(%S+)%s*$")
   if not scheme or scheme:lower() ~= "bearer" then return end
@@ -63,6 +75,7 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   clean_id(handle, headers)
+  remember(handle, "network", network_of(handle:streamInfo():downstreamRemoteAddress() or ""))
   prefer_bearer(headers)
   if comes_from_elsewhere(headers) then
     handle:respond({[":status"] = "403"}, "")

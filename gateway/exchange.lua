@@ -62,7 +62,7 @@ local function has_form(sort, shown)
 end
 
 local function guesses_of(handle, sort, now)
-  local address = (handle:streamInfo():downstreamRemoteAddress() or ""):gsub(":%d+$", "")
+  local address = (handle:streamInfo():dynamicMetadata():get("newvisions") or {}).network or ""  -- Of edge.lua.
   local minute = now - now % 60
   local found = sort.guesses.get(address)
   if not found or found.minute ~= minute then

@@ -5,7 +5,17 @@ from typing import Any
 from gateway.routes import Pace, Route
 from gateway.settings import Limits
 
-_ADDRESS: dict[str, Any] = {"remote_address": {}}
+# As edge.lua tells it: of IPv6 a /64. Envoy's own masked_remote_address would take all IPv4 addresses that a
+# proxy writes as ::ffff:192.0.2.1 for one.
+_ADDRESS: dict[str, Any] = {
+    "metadata": {
+        "descriptor_key": "network",
+        "source": "DYNAMIC",
+        "metadata_key": {"key": "newvisions", "path": [{"key": "network"}]},
+        # Never uncounted.
+        "default_value": "unknown",
+    }
+}
 _USER: dict[str, Any] = {
     "metadata": {
         "descriptor_key": "user",
@@ -36,9 +46,9 @@ def rate_limits() -> list[dict[str, Any]]:
 def buckets(limits: Limits) -> list[dict[str, Any]]:
     """The sizes; a key without a value has one bucket for each value that appears."""
     sizes = {Pace.READS: limits.reads, Pace.COSTLY: limits.costly, Pace.GUESSABLE: limits.guessable}
-    made = [_bucket("address", "remote_address", limits.address)]
+    made = [_bucket("address", "network", limits.address)]
     for pace, size in sizes.items():
-        made += [_bucket(pace.name.lower(), key, size) for key in ("user", "remote_address")]
+        made += [_bucket(pace.name.lower(), key, size) for key in ("user", "network")]
     return made
 
 

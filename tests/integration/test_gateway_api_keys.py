@@ -214,12 +214,13 @@ async def test_keys_of_one_user_share_the_users_rate_limit() -> None:
 
 
 async def test_guessing_keys_is_slow() -> None:
-    async with Stage().playing() as stage, gateway(stage) as http:
+    async with Stage().playing() as stage, gateway(stage, trusted_proxies=1) as http:
         await until_ready(http)
         good = new_key(stage)
         await told(http, x_api_key=good)
-        # Two windows at most: a minute may turn in between.
-        answers = [await perform(http, x_api_key=unknown_key()) for _ in range(62)]
+        # One customer's. Two windows at most: a minute may turn in between.
+        addresses = [f"2001:db8:1:2::{number:x}" for number in range(62)]
+        answers = [await perform(http, x_api_key=unknown_key(), x_forwarded_for=each) for each in addresses]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused
         assert refused[0].json()["error"] == "TOO_MANY_REQUESTS"
@@ -227,7 +228,8 @@ async def test_guessing_keys_is_slow() -> None:
         assert 0 < seconds <= 60
         assert refused[0].headers["ratelimit"] == f'"minute";r=0;t={seconds}'
         assert refused[0].headers["ratelimit-policy"] == '"minute";q=30;w=60'
-        await told(http, x_api_key=good)
+        await told(http, x_api_key=good, x_forwarded_for=addresses[0])
+        assert (await perform(http, x_api_key=unknown_key())).status_code == 401
 
 
 async def test_guessing_many_keys_at_once_is_no_faster() -> None:

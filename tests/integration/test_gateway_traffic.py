@@ -46,8 +46,13 @@ async def http(stage: Stage, access_log: Path) -> AsyncIterator[httpx.AsyncClien
 
 
 def somewhere() -> dict[str, str]:
-    """An address nobody called from before."""
-    return {"x-forwarded-for": f"2001:db8::{uuid4().hex[:4]}:{uuid4().hex[:4]}"}
+    """An address of a network nobody called from before."""
+    return {"x-forwarded-for": f"{network()}::1"}
+
+
+def network() -> str:
+    """The first four groups of an IPv6 address."""
+    return f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}"
 
 
 async def test_a_user_has_a_limit_of_their_own(http: httpx.AsyncClient) -> None:
@@ -71,6 +76,37 @@ async def test_passwords_cannot_be_guessed_quickly_from_one_address(http: httpx.
     answers = [await http.post("/api/auth/login", json=LOGIN, headers=address) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert (await http.post("/api/auth/login", json=LOGIN, headers=somewhere())).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        [f"2001:db8:5:6{host}" for host in ("::1", "::2:0:1", ":8000::")],
+        ["2001:db8::1", "2001:db8:0:0:1::", "2001:0DB8:0000::2"],
+        ["2001:db8:7::1", "2001:db8:7::2", "2001:db8:7:0:ffff:ffff:ffff:ffff"],
+        ["::1", "::2", "0:0:0:0:1::"],
+        ["192.0.2.1", "::ffff:192.0.2.1", "::FFFF:C000:201"],
+    ],
+)
+async def test_who_has_many_addresses_has_the_limit_of_one(
+    http: httpx.AsyncClient, addresses: list[str]
+) -> None:
+    answers = [
+        await http.post("/v1/auth/login", json=LOGIN, headers={"x-forwarded-for": address})
+        for address in addresses
+    ]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    "form", ["198.51.100.{}", "::ffff:203.0.113.{}", "2001:db8:a:{}::1", "2001:db8:{}::1"]
+)
+async def test_who_is_somebody_else_has_a_limit_of_their_own(http: httpx.AsyncClient, form: str) -> None:
+    answers = [
+        await http.post("/v1/auth/login", json=LOGIN, headers={"x-forwarded-for": form.format(number)})
+        for number in range(100, 104)
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
 
 
 async def test_one_address_is_bounded_whoever_signs_in_there(http: httpx.AsyncClient) -> None:
