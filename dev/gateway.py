@@ -60,7 +60,8 @@ async def lets_in(port: int) -> bool:
 
     A well-formed token of nobody's is answered 503 until the public keys are there, then 401.
     """
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2) as http:
+    # Never by the proxy that the environment may name, which knows nothing of this machine.
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=2, trust_env=False) as http:
         try:
             health = await http.get("/healthz")
             token = await http.get("/v1/users/me", headers={"authorization": f"Bearer {_NOBODY}"})

@@ -49,7 +49,7 @@ def environment(port: int) -> dict[str, str]:
 async def _answers(port: int) -> bool:
     """It refuses who does not sign; but it is there."""
     try:
-        async with httpx.AsyncClient(timeout=2) as http:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
             return (await http.get(f"http://127.0.0.1:{port}/")).status_code == 403
     except httpx.HTTPError:
         return False

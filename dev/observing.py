@@ -118,7 +118,7 @@ def _job(name: str, metrics: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def _ready(url: str) -> bool:
-    async with httpx.AsyncClient(timeout=2) as http:
+    async with httpx.AsyncClient(timeout=2, trust_env=False) as http:
         try:
             return (await http.get(f"{url}/-/ready")).status_code == 200
         except httpx.TransportError:

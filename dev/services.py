@@ -162,7 +162,8 @@ class Plan:
 
 async def serves(address: str) -> bool:
     """Whether services answer there that are ready for work."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    # Never by the proxy that the environment may name: this is on this machine.
+    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         try:
             reply = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(service="readiness"), timeout=2

@@ -12,9 +12,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dev.doctor.findings import Finding, failed, ok, skipped
+from services.kernel.client import OPTIONS
 from services.kernel.tls import TlsSettings
 
 _SECONDS: Final = 5.0
+# Another machine's gateway may well be behind the proxy that the environment names.
+_PAST_A_PROXY: Final = {"all://127.0.0.1": None, "all://localhost": None}
 _SERVICES: Final = ("auth", "voice", "content", "synthesis", "perform")
 
 
@@ -42,7 +45,7 @@ async def check_gateway(url: str, issuer: str) -> Sequence[Finding]:
         return [skipped("gateway", "no address is known; --gateway URL names one")]
     what = f"gateway ({url})"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=_SECONDS) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=_SECONDS, mounts=_PAST_A_PROXY) as http:
             health = await http.get("/healthz")
             # 401 when tokens can be verified, 503 before.
             stranger = await http.get(
@@ -83,5 +86,5 @@ async def check_service(name: str, address: str, tls: TlsSettings | None) -> Seq
 
 def _channel(address: str, tls: TlsSettings | None) -> grpc.aio.Channel:
     if tls is None or not tls.on:
-        return grpc.aio.insecure_channel(address)
-    return grpc.aio.secure_channel(address, tls.for_channels())
+        return grpc.aio.insecure_channel(address, options=OPTIONS)
+    return grpc.aio.secure_channel(address, tls.for_channels(), options=OPTIONS)

@@ -58,7 +58,7 @@ async def running(options: Options) -> AsyncIterator[Simulator]:
         server = _Guest(configuration(options))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            async with httpx.AsyncClient() as http:
+            async with httpx.AsyncClient(trust_env=False) as http:
                 yield Simulator(f"http://127.0.0.1:{listener.getsockname()[1]}", http)
         finally:
             server.should_exit = True

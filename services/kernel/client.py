@@ -110,6 +110,8 @@ OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 5000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Peers are near; the proxy that the environment may name is the way out, to providers.
+    ("grpc.enable_http_proxy", 0),
 )
 
 
