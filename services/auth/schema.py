@@ -1,6 +1,5 @@
 """What became of this service's documents from release to release."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +13,6 @@ from services.auth.settings import Settings
 from services.kernel.schema import Database, Migration, Schema
 from services.kernel.settings import read
 
-_AT_ONCE = 4
 _INDEX_NOT_FOUND: Final = 27
 _STATEMENT: Final = [("user_id", 1), ("at", -1), ("_id", -1)]
 
@@ -23,7 +21,7 @@ async def _indexes(database: Database, now: datetime) -> int:
     """The first releases had an index whose name has other keys now, and one that nothing asks any more."""
     await _drop(database["credit_entries"], "statement", unless=_STATEMENT)
     await _drop(database["users"], "newest")
-    await make_indexes(database_of(database, _AT_ONCE))
+    await make_indexes(database_of(database))
     return 0
 
 
@@ -47,7 +45,7 @@ async def _users_seen(database: Database, now: datetime) -> int:
 
 
 def _users(database: Database) -> Collection:
-    return Collection(database["users"], asyncio.Semaphore(_AT_ONCE))
+    return Collection(database["users"])
 
 
 SCHEMA: Final = Schema(

@@ -47,7 +47,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         url, database = settings.mongo_url, settings.mongo_database
         await bring_up_to_date(url, database, SCHEMA)
         client = await stack.enter_async_context(_client(settings))
-        performances = MongoPerformances(client, database, settings.mongo_connections)
+        performances = MongoPerformances(client, database)
         ways = {name: channels.to(name, getattr(settings, f"{name}_address")) for name in _PEERS}
         blobs = StoredBlobs(settings.blob_url)
         ports = _ports(settings, performances, blobs, ways)

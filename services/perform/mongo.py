@@ -3,9 +3,8 @@
 Every list the queries walk is an index prefix with a range that is bounded on both sides.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,8 +12,9 @@ from uuid import UUID
 import structlog
 from pymongo import ASCENDING, DESCENDING, AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
+from services.kernel import database
 from services.perform.documents import (
     charge_of,
     document_of,
@@ -43,16 +43,14 @@ _ROUNDS = 20
 class MongoPerformances:
     """Implements Performances, Recordings and Turns."""
 
-    def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str, connections: int) -> None:
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], name: str) -> None:
         self._client = client
-        self._performances: AsyncCollection[dict[str, Any]] = client[database]["performances"]
-        self._turns: AsyncCollection[dict[str, Any]] = client[database]["turns"]
-        # The driver's own pool starves waiters; this one is in order of arrival.
-        self._gate = asyncio.Semaphore(connections)
+        self._performances: AsyncCollection[dict[str, Any]] = client[name]["performances"]
+        self._turns: AsyncCollection[dict[str, Any]] = client[name]["turns"]
 
     async def prepare(self) -> None:
         """Indexes, before there is anything to index."""
-        async with self._reachable():
+        with reached():
             await self._performances.create_index([("user_id", ASCENDING), ("key", ASCENDING)], unique=True)
             # Ascending: on a descending one the embedded server leaves out what a range should find.
             await self._performances.create_index([("user_id", ASCENDING), ("place", ASCENDING)])
@@ -62,12 +60,12 @@ class MongoPerformances:
             await self._performances.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
 
     async def ping(self) -> None:
-        async with self._reachable():
+        with reached():
             await self._client.admin.command("ping")
 
     async def claim(self, performance: Performance) -> Performance | None:
         for _ in range(_ROUNDS):
-            async with self._reachable():
+            with reached():
                 try:
                     await self._performances.insert_one(document_of(performance))
                     return None
@@ -80,14 +78,14 @@ class MongoPerformances:
         raise StorageUnavailable("The request cannot be told from others right now.")
 
     async def holder(self, performance: Performance) -> Performance | None:
-        async with self._reachable():
+        with reached():
             found = await self._performances.find_one(
                 {"user_id": performance.user_id, "key": key_of(performance)}
             )
         return None if found is None else performance_in(found)
 
     async def find(self, performance_id: UUID) -> Performance | None:
-        async with self._reachable():
+        with reached():
             found = await self._performances.find_one({"_id": performance_id})
         return None if found is None else performance_in(found)
 
@@ -97,7 +95,7 @@ class MongoPerformances:
 
     async def unheard(self, performance_id: UUID, fingerprint: str) -> None:
         succeeded = {"_id": performance_id, "state": State.SUCCEEDED}
-        async with self._reachable():
+        with reached():
             try:
                 await self._performances.update_one(succeeded, {"$set": {"key": twin_key(fingerprint)}})
             except DuplicateKeyError:
@@ -150,7 +148,7 @@ class MongoPerformances:
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 
     async def due(self, now: datetime, limit: int) -> list[Performance]:
-        async with self._reachable():
+        with reached():
             found = self._performances.find({"due_at": {"$gte": _LONG_AGO, "$lte": now}}).limit(limit)
             return [performance_in(document) async for document in found]
 
@@ -164,17 +162,17 @@ class MongoPerformances:
         return await self._change(expected, {"$set": {"phase": phase, "due_at": until}})
 
     async def of_user(self, user_id: str, limit: int) -> list[Performance]:
-        async with self._reachable():
+        with reached():
             found = self._performances.find({"user_id": user_id}).limit(limit)
             return [performance_in(document) async for document in found]
 
     async def remove(self, performance_id: UUID) -> None:
-        async with self._reachable():
+        with reached():
             await self._performances.delete_one({"_id": performance_id})
 
     async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
         before = {"place": {"$gte": FIRST_PLACE, "$lt": place_at(moment)}, "phase": Phase.DONE}
-        async with self._reachable():
+        with reached():
             found = self._performances.find(before).limit(limit)
             return [recording_in(document) async for document in found]
 
@@ -192,13 +190,13 @@ class MongoPerformances:
         return found
 
     async def _between(self, kept: dict[str, Any], first: str, before: str, limit: int) -> list[Recording]:
-        async with self._reachable():
+        with reached():
             found = self._performances.find({**kept, "place": {"$gte": first, "$lt": before}})
             in_order = found.sort([("place", DESCENDING)]).limit(limit)
             return [recording_in(document) async for document in in_order]
 
     async def get(self, user_id: str, recording_id: UUID) -> Recording:
-        async with self._reachable():
+        with reached():
             found = await self._performances.find_one({"_id": recording_id})
         if found is None or found["user_id"] != user_id or "place" not in found:
             raise RecordingNotFound("There is no such recording.")
@@ -235,7 +233,7 @@ class MongoPerformances:
     async def kept(self, user_id: str) -> Kept:
         mine = {"user_id": user_id, "place": {"$gte": FIRST_PLACE, "$lt": NEWEST_PLACE}}
         size = {"_id": None, "recordings": {"$sum": 1}, "size_bytes": {"$sum": "$recording.size_bytes"}}
-        async with self._reachable():
+        with reached():
             found = await self._performances.aggregate([{"$match": mine}, {"$group": size}])
             for total in await found.to_list(1):
                 return Kept(total["recordings"], total["size_bytes"])
@@ -243,7 +241,7 @@ class MongoPerformances:
 
     async def with_audio(self, ids: Sequence[UUID]) -> set[UUID]:
         asked = {"_id": {"$in": list(ids)}}
-        async with self._reachable():
+        with reached():
             found = self._performances.find(asked, {"phase": 1, "recording.size_bytes": 1})
             return {
                 document["_id"]
@@ -253,7 +251,7 @@ class MongoPerformances:
 
     async def take_turn(self, work: str, now: datetime, until: datetime) -> bool:
         free = {"_id": work, "until": {"$lte": now}}
-        async with self._reachable():
+        with reached():
             try:
                 await self._turns.update_one(free, {"$set": {"until": until}}, upsert=True)
             except DuplicateKeyError:
@@ -262,15 +260,10 @@ class MongoPerformances:
 
     async def _change(self, expected: dict[str, Any], update: dict[str, Any]) -> bool:
         """Whether it was as expected, and is changed now."""
-        async with self._reachable():
+        with reached():
             done = await self._performances.update_one(expected, update)
         return done.matched_count == 1
 
-    @asynccontextmanager
-    async def _reachable(self) -> AsyncIterator[None]:
-        async with self._gate:
-            try:
-                yield
-            except PyMongoError as error:
-                log.error("database_failed", cause=type(error).__name__)
-                raise StorageUnavailable("The database cannot be reached right now.") from error
+
+def reached() -> AbstractContextManager[None]:
+    return database.reached(StorageUnavailable("The database cannot be reached right now."))

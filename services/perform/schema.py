@@ -11,7 +11,7 @@ from services.perform.speech_keys import MongoSpeechKeys
 
 
 async def _indexes(database: Database, now: datetime) -> int:
-    await MongoPerformances(database.client, database.name, connections=1).prepare()
+    await MongoPerformances(database.client, database.name).prepare()
     await MongoSpeechKeys(database.client, database.name).prepare()
     return 0
 

@@ -4,23 +4,19 @@ What is written down is two digests, the id of a speech that nothing else knows,
 read from them who asked, under which key, or for which words, and they are gone after a day by themselves.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-import structlog
 from pymongo import ASCENDING, AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
-from services.perform.errors import StorageUnavailable
+from services.perform.mongo import reached
 from services.perform.speech import HeldKey, KeyClaim, Spoken
-
-log = structlog.get_logger()
 
 
 class MongoSpeechKeys:
@@ -30,7 +26,7 @@ class MongoSpeechKeys:
         self._keys: AsyncCollection[dict[str, Any]] = client[database]["speech_keys"]
 
     async def prepare(self) -> None:
-        async with _reachable():
+        with reached():
             await self._keys.create_index([("expires_at", ASCENDING)], expireAfterSeconds=0)
             await self._keys.create_index([("speech_id", ASCENDING)])
 
@@ -41,7 +37,7 @@ class MongoSpeechKeys:
             "speech_id": claim.speech_id,
             "expires_at": until,
         }
-        async with _reachable():
+        with reached():
             while True:
                 try:
                     await self._keys.insert_one(dict(fresh))
@@ -56,16 +52,16 @@ class MongoSpeechKeys:
                 await self._keys.delete_one({"_id": held["_id"], "expires_at": held["expires_at"]})
 
     async def spend(self, claim: KeyClaim, spoken: Spoken, until: datetime) -> bool:
-        async with _reachable():
+        with reached():
             spent = {"spoken": asdict(spoken), "expires_at": until}
             return (await self._keys.update_one(_ours(claim), {"$set": spent})).matched_count == 1
 
     async def free(self, claim: KeyClaim) -> None:
-        async with _reachable():
+        with reached():
             await self._keys.delete_one(_ours(claim))
 
     async def with_audio(self, ids: Sequence[UUID]) -> frozenset[UUID]:
-        async with _reachable():
+        with reached():
             found = self._keys.find({"speech_id": {"$in": list(ids)}}, {"speech_id": 1})
             return frozenset([each["speech_id"] async for each in found])
 
@@ -92,12 +88,3 @@ def _request(claim: KeyClaim) -> str:
 
 def _digest(*parts: str) -> str:
     return sha256("\0".join(parts).encode()).hexdigest()
-
-
-@asynccontextmanager
-async def _reachable() -> AsyncIterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        log.error("database_failed", cause=type(error).__name__)
-        raise StorageUnavailable("The database cannot be reached right now.") from error

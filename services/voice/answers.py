@@ -1,24 +1,20 @@
 """What uploads and clones answered, for who asks again under the same Idempotency-Key."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import structlog
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from services.kernel.answers import EXPIRES_AT, USER, Contents, KeptAnswers, Secrets
 from services.kernel.errors import ServiceError
 from services.kernel.replay import Attempt
 from services.voice.blobs import Keys
-from services.voice.domain import SealedBlob, VoiceStoreUnavailable
-from services.voice.mongo import Document
+from services.voice.domain import SealedBlob
+from services.voice.mongo import Document, reached
 from services.voice.uploads import from_body
-
-log = structlog.get_logger()
 
 _METHODS: Final = pb.DESCRIPTOR.services_by_name["VoiceService"].methods_by_name
 COLLECTION: Final = "answers"
@@ -58,7 +54,7 @@ class AnswersInMongo:
         self._answers = answers
 
     async def insert_unless_there(self, document: Document) -> bool:
-        async with _reached():
+        with reached():
             try:
                 await self._answers.insert_one(document)
             except DuplicateKeyError:
@@ -66,19 +62,19 @@ class AnswersInMongo:
             return True
 
     async def find_one(self, document_id: object) -> Document | None:
-        async with _reached():
+        with reached():
             return await self._answers.find_one({"_id": document_id})
 
     async def update(self, where: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
-        async with _reached():
+        with reached():
             return (await self._answers.update_one(where, change)).matched_count == 1
 
     async def delete(self, where: Mapping[str, Any]) -> bool:
-        async with _reached():
+        with reached():
             return (await self._answers.delete_one(where)).deleted_count == 1
 
     async def delete_all(self, where: Mapping[str, Any]) -> int:
-        async with _reached():
+        with reached():
             return (await self._answers.delete_many(where)).deleted_count
 
 
@@ -94,12 +90,3 @@ class _WithKeyId:
     def open(self, sealed: bytes, label: str) -> bytes:
         key_id, _, content = sealed.partition(b":")
         return self._keys.open(content, SealedBlob(label, key_id.decode()))
-
-
-@asynccontextmanager
-async def _reached() -> AsyncIterator[None]:
-    try:
-        yield
-    except PyMongoError as error:
-        log.warning("voice_store_failed", cause=type(error).__name__)
-        raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error

@@ -54,8 +54,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         cache_client(str(settings.valkey_url), settings.valkey_seconds) as cache,
     ):
         database = client[settings.mongo_database]
-        voices = mongo.MongoVoices(database["voices"], connections)
-        yield Stores(voices, database, cache, Works())
+        yield Stores(mongo.MongoVoices(database["voices"]), database, cache, Works())
 
 
 @asynccontextmanager
@@ -64,7 +63,7 @@ async def open_pooled(settings: Settings, stores: Stores) -> AsyncIterator[Poole
     if not settings.provider or settings.elevenlabs_api_key_file is None:
         yield None
         return
-    slots = MongoSlots(stores.database["pools"], settings.provider, settings.mongo_connections)
+    slots = MongoSlots(stores.database["pools"], settings.provider)
     await slots.prepare()
     address, key_file = str(settings.elevenlabs_base_url), settings.elevenlabs_api_key_file
     async with open_elevenlabs(

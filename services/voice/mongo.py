@@ -1,16 +1,15 @@
 """Voices in MongoDB: one document a user, changed only by conditional updates of that one document."""
 
-import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import structlog
 from pymongo import DESCENDING
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
+from services.kernel import database
 from services.voice.domain import (
     Attempt,
     Bookmark,
@@ -22,8 +21,6 @@ from services.voice.domain import (
     Voice,
     VoiceStoreUnavailable,
 )
-
-log = structlog.get_logger()
 
 Document = dict[str, Any]
 _SWEEP_INDEX: Final = "voices_to_sweep"
@@ -39,13 +36,11 @@ _MONTH: Final = timedelta(days=30)
 
 
 class MongoVoices:
-    def __init__(self, voices: AsyncCollection[Document], connections: int) -> None:
+    def __init__(self, voices: AsyncCollection[Document]) -> None:
         self._voices = voices
-        # The driver's own pool serves those who wait in no order, and some never.
-        self._turns = asyncio.Semaphore(connections)
 
     async def prepare(self) -> None:
-        async with self._reached():
+        with reached():
             await self._voices.create_index("sweep_at", name=_SWEEP_INDEX, sparse=True)
             await self._voices.create_index(
                 "clone.provider", name=_HELD_INDEX, partialFilterExpression=_IN_POOL
@@ -56,13 +51,13 @@ class MongoVoices:
                 await self._voices.create_index(_newest_first(field), name=newest, sparse=True)
 
     async def get(self, user_id: str) -> Voice:
-        async with self._reached():
+        with reached():
             found = await self._voices.find_one({"_id": user_id})
         return _voice(found) if found else Voice(user_id)
 
     async def replace(self, seen: Voice, made: Voice) -> bool:
         unchanged = {"_id": seen.user_id, "revision": seen.revision}
-        async with self._reached():
+        with reached():
             if made.empty:
                 return (await self._voices.delete_one(unchanged)).deleted_count == 1
             if not seen.revision:
@@ -73,7 +68,7 @@ class MongoVoices:
             return (await self._voices.update_one(unchanged, change)).modified_count == 1
 
     async def due(self, now: datetime, limit: int) -> Sequence[Voice]:
-        async with self._reached():
+        with reached():
             found = await self._voices.find({"sweep_at": {"$lt": now}}).limit(limit).to_list(limit)
         return [_voice(document) for document in found]
 
@@ -122,17 +117,17 @@ class MongoVoices:
             made_at: {"$gte": oldest, "$lte": bookmark.made_at},
             "$or": [{made_at: {"$lt": bookmark.made_at}}, {clone_id: {"$lt": bookmark.clone_id}}],
         }
-        async with self._reached():
+        with reached():
             return await self._voices.find(condition).sort(_newest_first(field)).limit(limit).to_list(limit)
 
     async def _found(self, condition: Document) -> list[Voice]:
-        async with self._reached():
+        with reached():
             return [_voice(document) async for document in self._voices.find(condition)]
 
     async def sealed_otherwise(self, key_id: str, after: str, limit: int) -> Sequence[Voice]:
         otherwise = [{f"{place}.key_id": {"$nin": [key_id, None]}} for place in _SEALED]
         condition: Document = {"_id": {"$gt": after}, "$or": otherwise}
-        async with self._reached():
+        with reached():
             found = await self._voices.find(condition).sort("_id", 1).limit(limit).to_list(limit)
         return [_voice(document) for document in found]
 
@@ -143,14 +138,9 @@ class MongoVoices:
             return False
         return True
 
-    @asynccontextmanager
-    async def _reached(self) -> AsyncIterator[None]:
-        try:
-            async with self._turns:
-                yield
-        except PyMongoError as error:
-            log.warning("voice_store_failed", cause=type(error).__name__)
-            raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error
+
+def reached() -> AbstractContextManager[None]:
+    return database.reached(VoiceStoreUnavailable("Voices cannot be read or stored right now."))
 
 
 def _has(voice: Voice, clone: Clone) -> bool:

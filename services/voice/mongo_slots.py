@@ -6,9 +6,7 @@ with 0 for what is not known or not limited. Both may be below zero. All updates
 so that none overwrites what another does at the same time.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -16,15 +14,14 @@ from uuid import uuid4
 
 import structlog
 from pymongo.asynchronous.collection import AsyncCollection
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from services.voice.domain import VoiceStoreUnavailable
+from services.voice.mongo import Document, reached
 from services.voice.ports import Allowance
 from services.voice.slots import Ledger, Slot, SlotState
 
 log = structlog.get_logger()
-
-Document = dict[str, Any]
 
 _EMPTY: Final[Document] = {
     "slots": {},
@@ -57,14 +54,12 @@ _TRIES: Final = 20
 class MongoSlots:
     """Every call is safe to repeat, also when it took effect and the answer was lost."""
 
-    def __init__(self, pools: AsyncCollection[Document], provider: str, connections: int) -> None:
+    def __init__(self, pools: AsyncCollection[Document], provider: str) -> None:
         self._pools = pools
         self._provider = provider
-        # The driver's own pool serves those who wait in no order, and some never.
-        self._turns = asyncio.Semaphore(connections)
 
     async def prepare(self) -> None:
-        async with self._reached():
+        with reached():
             try:
                 await self._pools.update_one({"_id": self._provider}, {"$setOnInsert": _EMPTY}, upsert=True)
             except DuplicateKeyError:
@@ -73,7 +68,7 @@ class MongoSlots:
 
     async def installation(self) -> str:
         """By which the voices of this database are told from others' at the same provider; made once."""
-        async with self._reached():
+        with reached():
             nameless = {"_id": self._provider, "installation": {"$exists": False}}
             await self._pools.update_one(nameless, {"$set": {"installation": uuid4().hex}})
         return str((await self._find() or {})["installation"])
@@ -168,12 +163,12 @@ class MongoSlots:
         await self._update({"reconciling.holder": holder}, {"$set": {"reconciling": None, **found}})
 
     async def _update(self, condition: Mapping[str, Any], change: Mapping[str, Any]) -> bool:
-        async with self._reached():
+        with reached():
             result = await self._pools.update_one({"_id": self._provider, **condition}, change)
         return result.matched_count == 1
 
     async def _find(self, *fields: str) -> Document | None:
-        async with self._reached():
+        with reached():
             return await self._pools.find_one({"_id": self._provider}, fields or None)
 
     async def _slot(self, attempt_id: str) -> Slot | None:
@@ -186,15 +181,6 @@ class MongoSlots:
     def _contended(self) -> VoiceStoreUnavailable:
         log.warning("voice_pool_contended", provider=self._provider)
         return VoiceStoreUnavailable("The voice pool cannot be changed right now.")
-
-    @asynccontextmanager
-    async def _reached(self) -> AsyncIterator[None]:
-        try:
-            async with self._turns:
-                yield
-        except PyMongoError as error:
-            log.warning("voice_store_failed", cause=type(error).__name__)
-            raise VoiceStoreUnavailable("Voices cannot be read or stored right now.") from error
 
 
 def _refresh(

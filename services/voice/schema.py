@@ -11,7 +11,7 @@ from services.voice.settings import Settings
 
 
 async def _indexes(database: Database, now: datetime) -> int:
-    await MongoVoices(database["voices"], connections=1).prepare()
+    await MongoVoices(database["voices"]).prepare()
     return 0
 
 

@@ -75,3 +75,20 @@ async def test_a_server_is_found_after_those_who_waited_for_it_were_cancelled_tw
                 assert await notes.find_one({"_id": "a"}) is None
         finally:
             await server.stop()
+
+
+async def test_those_who_wait_for_a_connection_get_one_in_turn(mongo_url: str) -> None:
+    async with database_client(mongo_url, connections=4, seconds=10) as client:
+        notes = client["database_client"]["notes"]
+        served = [0] * 100
+
+        async def ask(caller: int) -> None:
+            """Again at once, as long as all are served: who is fast must not be served instead of others."""
+            while max(served) < 20:
+                await notes.find_one({"_id": "a"})
+                served[caller] += 1
+
+        await notes.find_one({"_id": "a"})
+        await asyncio.gather(*(ask(caller) for caller in range(len(served))))
+        # The driver alone serves some half as often as others.
+        assert min(served) >= 17

@@ -80,7 +80,7 @@ async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
     async with AsyncMongoClient[dict[str, Any]](
         mongo_url, tz_aware=True, uuidRepresentation="standard"
     ) as client:
-        journal = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
+        journal = MongoPerformances(client, f"perform-{uuid4().hex}")
         await journal.prepare()
         keys = MongoSpeechKeys(client, f"perform-{uuid4().hex}")
         yield House(journal, StoredBlobs(tmp_path.as_uri()), keys)

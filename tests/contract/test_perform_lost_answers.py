@@ -114,7 +114,7 @@ class House:
 @pytest.fixture
 async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
     async with database_client(mongo_url, 8, 5) as client, Background(5, limit_to) as background:
-        journal = Forgetful(client, f"perform-{uuid4().hex}", 8)
+        journal = Forgetful(client, f"perform-{uuid4().hex}")
         await journal.prepare()
         yield House(journal, StoredBlobs(tmp_path.as_uri()), background)
 

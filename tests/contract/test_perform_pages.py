@@ -58,7 +58,7 @@ def loop() -> Iterator[asyncio.Runner]:
 def journal(mongo_url: str, loop: asyncio.Runner) -> Iterator[MongoPerformances]:
     async def opened() -> tuple[AsyncMongoClient[dict[str, Any]], MongoPerformances]:
         client = AsyncMongoClient[dict[str, Any]](mongo_url, tz_aware=True, uuidRepresentation="standard")
-        found = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
+        found = MongoPerformances(client, f"perform-{uuid4().hex}")
         await found.prepare()
         return client, found
 

@@ -87,7 +87,7 @@ async def kept(mongo_url: str, tmp_path: Path) -> AsyncIterator[Kept]:
     async with AsyncMongoClient[dict[str, Any]](
         mongo_url, tz_aware=True, uuidRepresentation="standard"
     ) as client:
-        journal = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
+        journal = MongoPerformances(client, f"perform-{uuid4().hex}")
         await journal.prepare()
         yield Kept(journal, StoredBlobs(tmp_path.as_uri()))
 

@@ -30,7 +30,7 @@ async def journal(mongo_url: str) -> AsyncIterator[MongoPerformances]:
         mongo_url, tz_aware=True, uuidRepresentation="standard"
     )
     async with client:
-        journal = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
+        journal = MongoPerformances(client, f"perform-{uuid4().hex}")
         await journal.prepare()
         yield journal
 
@@ -215,7 +215,7 @@ async def test_a_database_that_is_away_is_said_to_be_away() -> None:
         "mongodb://127.0.0.1:1/", serverSelectionTimeoutMS=50
     ) as client:
         with pytest.raises(StorageUnavailable):
-            await MongoPerformances(client, "perform", 1).find(uuid4())
+            await MongoPerformances(client, "perform").find(uuid4())
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -99,7 +99,7 @@ async def swept(mongo_url: str, tmp_path: Path) -> AsyncIterator[Swept]:
         mongo_url, tz_aware=True, uuidRepresentation="standard"
     )
     async with client:
-        journal = MongoPerformances(client, f"perform-{uuid4().hex}", 8)
+        journal = MongoPerformances(client, f"perform-{uuid4().hex}")
         await journal.prepare()
         yield Swept(journal, StoredBlobs(tmp_path.as_uri()))
 

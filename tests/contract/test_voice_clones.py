@@ -19,7 +19,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 @pytest.fixture
 async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
     async with database_client(mongo_url, connections=8, seconds=10) as client:
-        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=8)
+        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"])
         await found.prepare()
         yield found
 

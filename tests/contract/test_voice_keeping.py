@@ -37,7 +37,7 @@ from tests.contract.voice_keeping_house import (
 @pytest.fixture(scope="module")
 async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
     async with database_client(mongo_url, connections=8, seconds=10) as client:
-        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=8)
+        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"])
         await found.prepare()
         yield found
 

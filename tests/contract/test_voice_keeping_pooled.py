@@ -272,7 +272,7 @@ async def test_an_operator_removes_the_clone_that_was_named_and_no_newer_one(str
             await replica.keeping.keep(user, sample("second"), CONSENT)
             return found
 
-    register = Register(replica.stores.database["voices"], connections=1)
+    register = Register(replica.stores.database["voices"])
     with pytest.raises(VoiceNotFound):
         await Clones(register, replica.pooled.pool).evict(old.clone_id)
     assert (await street.voices(), await street.states()) == ([user], [SlotState.HELD])

@@ -84,8 +84,8 @@ async def town(server: Simulator, mongo_url: str, valkey_url: str, tmp_path: Pat
         await cache.flushdb()
         named = client[f"voice_{uuid4().hex[:12]}"]
         house = House(
-            mongo.MongoVoices(named["voices"], connections=8),
-            MongoSlots(named["pools"], provider.name, connections=8),
+            mongo.MongoVoices(named["voices"]),
+            MongoSlots(named["pools"], provider.name),
             SealedBlobs(open_store("memory:///"), Keys([os.urandom(32)])),
             valkey.ValkeyPins(cache),
             valkey.ValkeyHabits(cache, rules),

@@ -97,7 +97,7 @@ def clone(attempt: Attempt, profile: SealedBlob) -> Clone:
 @pytest.fixture
 async def place(mongo_url: str) -> AsyncIterator[Place]:
     async with database_client(mongo_url, connections=16, seconds=10) as client:
-        voices = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=16)
+        voices = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"])
         await voices.prepare()
         yield Place(voices)
 

@@ -36,7 +36,7 @@ async def taken(slots: MongoSlots) -> Slot:
 
 async def test_nothing_is_taken_before_the_provider_was_asked(mongo_url: str) -> None:
     async with database_client(mongo_url, connections=2, seconds=10) as client:
-        slots = MongoSlots(client[f"voice_{uuid4().hex[:12]}"]["pools"], "someone", connections=2)
+        slots = MongoSlots(client[f"voice_{uuid4().hex[:12]}"]["pools"], "someone")
         assert await slots.read() == Ledger()
         assert not await slots.take(wanted())
         for _ in range(2):
@@ -218,7 +218,7 @@ async def test_one_reconciles_at_a_time(pools: Pools) -> None:
 
 async def test_a_pool_that_is_away_is_said_to_be_unavailable() -> None:
     async with database_client("mongodb://127.0.0.1:9/", connections=1, seconds=0.2) as client:
-        away = MongoSlots(client["voice"]["pools"], "someone", connections=1)
+        away = MongoSlots(client["voice"]["pools"], "someone")
         for call in (
             away.prepare(),
             away.read(),

@@ -38,7 +38,7 @@ NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
 @pytest.fixture(scope="module")
 async def voices(mongo_url: str) -> AsyncIterator[mongo.MongoVoices]:
     async with database_client(mongo_url, connections=4, seconds=10) as client:
-        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"], connections=4)
+        found = mongo.MongoVoices(client[f"voice_{uuid4().hex[:12]}"]["voices"])
         await found.prepare()
         yield found
 
@@ -137,7 +137,7 @@ async def test_voices_are_due_when_their_time_has_come(voices: mongo.MongoVoices
 
 async def test_a_database_that_is_away_is_said_to_be_unavailable() -> None:
     async with database_client("mongodb://127.0.0.1:9/", connections=1, seconds=0.2) as client:
-        away = mongo.MongoVoices(client["voice"]["voices"], connections=1)
+        away = mongo.MongoVoices(client["voice"]["voices"])
         with pytest.raises(VoiceStoreUnavailable):
             await away.get("ada")
 

@@ -229,8 +229,8 @@ class Street:
         named = database[f"voice_{uuid4().hex[:12]}"]
         rules = Rules(protect_seconds=0, cooldown_seconds=0)
         house = House(
-            mongo.MongoVoices(named["voices"], connections=16),
-            MongoSlots(named["pools"], provider.name, connections=16),
+            mongo.MongoVoices(named["voices"]),
+            MongoSlots(named["pools"], provider.name),
             SealedBlobs(open_store("memory:///"), Keys([os.urandom(32)])),
             valkey.ValkeyPins(cache),
             valkey.ValkeyHabits(cache, rules),

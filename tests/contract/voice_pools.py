@@ -47,7 +47,7 @@ class Pools:
         return pool
 
     def seen_by(self, client: AsyncMongoClient[mongo.Document], provider: str) -> MongoSlots:
-        return MongoSlots(client[self._database]["pools"], provider, connections=8)
+        return MongoSlots(client[self._database]["pools"], provider)
 
     def unprepared(self) -> MongoSlots:
         return self.seen_by(self._clients[0], f"provider-{uuid4()}")

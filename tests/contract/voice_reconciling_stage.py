@@ -198,8 +198,8 @@ async def open_stage(
         open_elevenlabs(simulator.url, key_file) as provider,
     ):
         database = client[f"voice_{uuid4().hex[:12]}"]
-        voices = mongo.MongoVoices(database["voices"], connections=8)
-        slots = MongoSlots(database["pools"], provider.name, connections=8)
+        voices = mongo.MongoVoices(database["voices"])
+        slots = MongoSlots(database["pools"], provider.name)
         await voices.prepare()
         await slots.prepare()
         stage = Stage(

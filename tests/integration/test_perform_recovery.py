@@ -110,7 +110,7 @@ async def _left_behind(mongo_url: str, phase: Phase) -> UUID:
         mongo_url, tz_aware=True, uuidRepresentation="standard"
     )
     async with opened as client:
-        journal = MongoPerformances(client, os.environ["PERFORM_MONGO_DATABASE"], 4)
+        journal = MongoPerformances(client, os.environ["PERFORM_MONGO_DATABASE"])
         await journal.prepare()
         assert await journal.claim(left) is None
     return left.performance_id

@@ -161,7 +161,7 @@ async def open_pool_stage(
 
 async def _voices(stack: AsyncExitStack, mongo_url: str, database: str) -> mongo.MongoVoices:
     client = await stack.enter_async_context(database_client(mongo_url, connections=4, seconds=10))
-    return mongo.MongoVoices(client[database]["voices"], connections=4)
+    return mongo.MongoVoices(client[database]["voices"])
 
 
 def upload_of(recording: bytes) -> pb.UploadVoiceFileRequest:

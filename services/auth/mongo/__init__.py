@@ -1,6 +1,5 @@
 """Everything this service keeps, in its own database."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -52,14 +51,12 @@ class Database:
 async def open_database(url: str, name: str, pool_size: int) -> AsyncIterator[Database]:
     """Connected; services.auth.schema has brought it up to date before."""
     async with database_client(url, pool_size, _SECONDS) as client:
-        yield database_of(client[name], pool_size)
+        yield database_of(client[name])
 
 
-def database_of(kept: AsyncDatabase[Document], pool_size: int) -> Database:
-    turns = asyncio.Semaphore(pool_size)
-
+def database_of(kept: AsyncDatabase[Document]) -> Database:
     def collection(called: str) -> Collection:
-        return Collection(kept[called], turns)
+        return Collection(kept[called])
 
     return Database(
         MongoUsers(collection("users")),

@@ -64,7 +64,7 @@ async def moved_in(site: Site, seed: int) -> dict[str, Recorded | None]:
     users: dict[str, Recorded | None] = {}
     blobs = SealedBlobs(open_store(site.blobs.as_uri()), read_keys(site.key_file))
     async with AsyncMongoClient[dict[str, Any]](site.mongo_url, tz_aware=True) as mongo:
-        voices = MongoVoices(mongo[site.database]["voices"], connections=4)
+        voices = MongoVoices(mongo[site.database]["voices"])
         for number in range(USERS):
             user_id = f"user-{seed}-{number}"
             users[user_id] = had = recorded(number) if number >= STRANGERS else None

@@ -99,7 +99,7 @@ async def _told(site: Site) -> tuple[dict[str, Any], dict[str, str]]:
     )
     async with AsyncMongoClient[dict[str, Any]](site.mongo_url, tz_aware=True) as mongo:
         (name,) = [each for each in await mongo[site.database].list_collection_names() if "pool" in each]
-        ledger = await MongoSlots(mongo[site.database][name], "elevenlabs", 2).read()
+        ledger = await MongoSlots(mongo[site.database][name], "elevenlabs").read()
     held = {
         slot.engine_voice_id: slot.user_id if slot.state is SlotState.HELD else f"{slot.user_id} {slot.state}"
         for slot in ledger.slots
