@@ -31,7 +31,7 @@ from services.auth.usecases.credentials import Credentials
 from services.auth.usecases.credits import CreditRules, Credits
 from services.auth.usecases.login import Lifetimes, Logins, TokenMakers
 from services.auth.usecases.registration import Registrations
-from services.auth.usecases.reset import PasswordResets
+from services.auth.usecases.reset import Accounts, PasswordResets
 from services.auth.usecases.slowdown import Slowdown
 from services.auth.valkey import SECONDS, ValkeyAttempts
 from services.auth.vault import HmacRefreshTokens, Seal, derived, read_key
@@ -97,9 +97,8 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 codes=CodeBatches(database.codes, audit, uuid4),
                 audit=audit,
             )
-            resets = PasswordResets(
-                database.users, database.codes, database.sessions, passwords, password_rules
-            )
+            accounts = Accounts(database.users, database.codes, database.sessions)
+            resets = PasswordResets(accounts, passwords, password_rules, audit)
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
             replays = answers_of(database, key, clock)
             yield Built(database, makers, ask, sessions, credentials, replays)

@@ -159,6 +159,26 @@ def _hashes() -> float:
     return REGISTRY.get_sample_value("auth_password_seconds_count") or 0
 
 
+async def test_each_reset_stands_in_the_audit_log(stage: Stage) -> None:
+    user, other, code = await new_user(stage), await new_user(stage), await new_code(stage)
+    await reset(stage, user.email, code, NEW)
+    for email in (user.email, other.email):
+        assert await refused(reset(stage, email, code)) == INVALID
+    written = {
+        whose.user_id: [
+            (entry.actor.name, entry.action)
+            for entry in await stage.built.database.audit.page(None, 1000)
+            if entry.subject == whose.user_id
+        ]
+        for whose in (user, other)
+    }
+    by_code = "activation-code"
+    # A second try with the code of the first is told; a code that is not good for an account is no entry.
+    tried_again = [(by_code, "password_reset_failed"), (by_code, "password_reset")]
+    assert sorted(written[user.user_id]) == sorted([*tried_again, (by_code, "password_reset")])
+    assert written[other.user_id] == []
+
+
 @pytest.mark.parametrize(
     "change",
     [

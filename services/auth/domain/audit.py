@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An administrator's user id, or "cli:" with the operating system's user."""
+    """An administrator's user id, "cli:" with the operating system's user, or "activation-code"."""
 
     name: str
     request_id: str = ""

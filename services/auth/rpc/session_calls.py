@@ -59,7 +59,12 @@ class SessionCalls:
     ) -> pb.ResetPasswordResponse:
         shortest = SHORTEST_LEGACY_PASSWORD if caller().legacy_client else SHORTEST_PASSWORD
         asked = ResetRequest(
-            request.email, request.activation_code, request.new_password, shortest, client().address
+            email=request.email,
+            code=request.activation_code,
+            password=request.new_password,
+            shortest_password=shortest,
+            address=client().address,
+            request_id=caller().request_id,
         )
         await self._access.resets.reset(asked, self._access.slowdown, self._session_clock())
         return pb.ResetPasswordResponse()
