@@ -40,12 +40,13 @@ class AuthCredits:
         self._seconds = seconds
 
     async def reserve(
-        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime
+        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime, model: str = ""
     ) -> Preferences:
         request = auth.ReserveCreditsRequest(
             user_id=user_id,
             performance_id=str(performance_id),
             max_characters=longest_text,
+            model=model,
             began_at=began_at,
         )
         async for attempt in _again():

@@ -32,9 +32,12 @@ from services.perform.speech import HeldKey, KeyClaim, Spoken
 
 class Credits(Protocol):
     async def reserve(
-        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime
+        self, user_id: str, performance_id: UUID, longest_text: int, began_at: datetime, model: str = ""
     ) -> Preferences:
-        """Set credits aside, and return the user's settings. Raises CREDITS_EXHAUSTED."""
+        """Set credits aside, and return the user's settings. Raises CREDITS_EXHAUSTED.
+
+        As many as the dearest model would cost, unless it is known which one speaks.
+        """
 
     async def settle(self, user_id: str, performance_id: UUID, characters: int, model: str) -> Charge:
         """Charge what was spoken. Safe to repeat: the first outcome stands."""

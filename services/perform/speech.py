@@ -55,6 +55,11 @@ class SpeechOrder:
         """Equal for equal requests."""
         return sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def named_model(self) -> str:
+        """Who must speak; empty when the voice decides."""
+        return "" if _ANY_MODEL.fullmatch(self.model) else self.model
+
 
 def check_voice(asked: str, clone_id: str) -> None:
     """Raises VoiceNotFound for another's voice exactly as for one that does not exist."""
@@ -73,7 +78,7 @@ def delivery(preferences: Preferences, order: SpeechOrder) -> Delivery:
         date="",
         speed=order.speed,
         audio_format=order.audio_format,
-        model="" if _ANY_MODEL.fullmatch(order.model) else order.model,
+        model=order.named_model,
     )
 
 

@@ -160,9 +160,9 @@ class SpeechStreaming:
         saying.delivery = delivery(saying.preferences, request.order)
 
     async def _reserve(self, saying: _Saying) -> None:
-        request = saying.request
+        request, order = saying.request, saying.request.order
         saying.preferences = await self._ports.credits.reserve(
-            request.user_id, request.speech_id, len(request.order.text), saying.began_at
+            request.user_id, request.speech_id, len(order.text), saying.began_at, order.named_model
         )
 
     async def _lease(self, saying: _Saying) -> None:

@@ -68,7 +68,8 @@ class Peers(
         self.reserved: set[str] = set()
         self.leased: set[str] = set()
         self.charged: dict[str, int] = {}
-        # By the model that the speech was charged as.
+        # The model for which credits were set aside, and the one that the speech was charged as.
+        self.asked_for: dict[str, str] = {}
         self.priced: dict[str, str] = {}
         # What the speech service says that it spoke with; empty as an older release has it.
         self.model = "quick"
@@ -109,6 +110,7 @@ class Peers(
     async def ReserveCredits(self, request: auth.ReserveCreditsRequest, context: Any) -> Any:
         await self._note("reserve")
         self.reserved.add(request.performance_id)
+        self.asked_for[request.performance_id] = request.model
         return auth.ReserveCreditsResponse(reserved=request.max_characters, settings=self.settings)
 
     async def SettleCredits(self, request: auth.SettleCreditsRequest, context: Any) -> Any:

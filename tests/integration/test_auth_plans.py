@@ -18,6 +18,7 @@ PLANS = {
     "plans": {
         "small": {"monthly_limit": 100},
         "fast": {"monthly_limit": 500, "cost_factors": {"eleven_v3": 0.1}},
+        "dear": {"monthly_limit": 120, "cost_factors": {"eleven_v3": 3}},
     },
 }
 
@@ -45,9 +46,9 @@ async def put_on(stage: Auth, user_id: str, plan: str) -> Any:
     return (await stage.admin.UpdateUser(request, metadata=ADMIN)).user
 
 
-async def reserved(stage: Auth, user_id: str, characters: int) -> int:
+async def reserved(stage: Auth, user_id: str, characters: int, model: str = "eleven_v3") -> int:
     request = pb.ReserveCreditsRequest(
-        user_id=user_id, performance_id=str(uuid4()), max_characters=characters, model="eleven_v3"
+        user_id=user_id, performance_id=str(uuid4()), max_characters=characters, model=model
     )
     return int((await stage.auth.ReserveCredits(request)).reserved)
 
@@ -64,6 +65,15 @@ async def test_a_plan_decides_about_the_limit_and_the_prices_from_the_next_call_
     changed = await put_on(stage, user, "fast")
     assert (changed.plan, changed.monthly_limit) == ("fast", 500)
     assert (await limit(stage, user), await reserved(stage, user, 80)) == (500, 8)
+
+
+@pytest.mark.parametrize("model", ["", "elevenlabs"])
+async def test_what_names_no_model_with_a_price_is_set_aside_at_the_highest(stage: Auth, model: str) -> None:
+    user = (await new_user(stage)).user_id
+    await put_on(stage, user, "dear")
+    assert (await refused(reserved(stage, user, 41, model))).error == "CREDITS_EXHAUSTED"
+    assert await reserved(stage, user, 20, model) == 60
+    assert await reserved(stage, user, 60, "eleven_turbo_v2_5") == 30
 
 
 async def test_a_plan_that_is_not_in_the_file_is_refused(stage: Auth) -> None:

@@ -202,6 +202,14 @@ class Unknown(ServiceError):
     kind, reason = Kind.NOT_FOUND, "MODEL_NOT_FOUND"
 
 
+@pytest.mark.parametrize(("model", "priced"), [("tts-1", ""), ("eleven_flash_v2_5", "eleven_flash_v2_5")])
+async def test_credits_are_set_aside_for_the_model_that_is_named(
+    stage: Stage, model: str, priced: str
+) -> None:
+    assert await heard(speech(stage, asked(model=model))) == AUDIO
+    assert list(stage.peers.asked_for.values()) == [priced]
+
+
 async def test_any_other_model_is_for_the_speech_service_to_know(stage: Stage) -> None:
     assert await heard(speech(stage, asked(model="quick"))) == AUDIO
     assert stage.peers.spoken[0].model == "quick"

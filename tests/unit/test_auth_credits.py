@@ -56,6 +56,23 @@ def test_a_cost_is_the_exact_product_rounded_half_to_even_and_at_least_one(
     assert CostFactors(models={"m": factor}).cost(characters, "m") == expected
 
 
+@given(
+    st.integers(1, 10_000),
+    st.dictionaries(st.sampled_from("abcd"), st.decimals(Decimal("0.01"), 10, places=2)),
+    st.sampled_from(["", *"abcd"]),
+    st.sampled_from([*"abcd", "local"]),
+)
+def test_what_is_set_aside_covers_whatever_may_speak(
+    characters: int, factors: dict[str, Decimal], asked: str, speaks: str
+) -> None:
+    prices = CostFactors(models=factors)
+    if asked in factors:
+        # Another one than was asked for does not speak.
+        assert prices.most(characters, asked) == prices.cost(characters, asked)
+    else:
+        assert prices.most(characters, asked) >= prices.cost(characters, speaks)
+
+
 @given(MOMENTS)
 def test_a_month_lasts_until_it_turns(moment: datetime) -> None:
     turn = turns_at(moment)

@@ -26,8 +26,17 @@ class CostFactors:
 
     def cost(self, characters: int, model: str) -> int:
         """Credits for this many characters spoken by this model: never less than 1."""
-        exact = characters * self.models.get(model, self.default)
-        return max(1, int(exact.quantize(Decimal(1), ROUND_HALF_EVEN)))
+        return _credits(characters, self.models.get(model, self.default))
+
+    def most(self, characters: int, model: str) -> int:
+        """What they may cost when this model is asked for. Without one, or with a name that has no price
+        of its own (an engine's), any may speak."""
+        dearest = max((self.default, *self.models.values()))
+        return _credits(characters, self.models.get(model, dearest))
+
+
+def _credits(characters: int, factor: Decimal) -> int:
+    return max(1, int((characters * factor).quantize(Decimal(1), ROUND_HALF_EVEN)))
 
 
 class State(StrEnum):

@@ -46,6 +46,9 @@ class CreditRules:
     def cost(self, user: User, spoken: "Spoken") -> int:
         return self.plan_of(user).factors.cost(spoken.characters, spoken.model)
 
+    def most(self, user: User, spoken: "Spoken") -> int:
+        return self.plan_of(user).factors.most(spoken.characters, spoken.model)
+
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
@@ -95,7 +98,7 @@ class Credits:
             user_id=user_id,
             period=period_of(now),
             state=State.RESERVED,
-            reserved=self._rules.cost(user, spoken),
+            reserved=self._rules.most(user, spoken),
             charged=0,
             model=spoken.model,
             at=now,
