@@ -10,6 +10,7 @@ python -m bench.synthesis [--rounds 20]
 import argparse
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from time import perf_counter
 from typing import Any
@@ -27,9 +28,10 @@ from services.kernel.logs import configure
 from services.kernel.server import Handlers
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import EnrolledVoice, Format, Utterance
+from services.synthesis.mixing import Mixing
 from services.synthesis.preview import Previews
 from services.synthesis.rpc import SynthesisServicer
-from services.synthesis.studio import Studio
+from services.synthesis.seats import Seats
 from services.synthesis.usecases import Desk, Showroom
 
 SEATS = 64
@@ -68,17 +70,21 @@ class Prompter:
 
 
 @asynccontextmanager
-async def served(engine: Prompter, studio: Studio) -> AsyncIterator[Any]:
+async def served(engine: Prompter, seats: Seats) -> AsyncIterator[Any]:
     ambience, handlers, server = Ambience.made(), Handlers(), grpc.aio.server()
-    showroom = Showroom(studio, Previews(ambience), ambience)
-    servicer = SynthesisServicer({engine.name: engine}, Desk(studio, ambience), showroom)
-    add_SynthesisServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
-    handlers.attach_to(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield SynthesisServiceStub(channel)  # type: ignore[no-untyped-call]
-    await server.stop(grace=None)
+    with ambience.lent() as loops, ThreadPoolExecutor(1) as thread:
+        mixing = Mixing(0, loops)
+        await mixing.start()
+        showroom = Showroom(seats, thread, Previews(ambience), ambience)
+        servicer = SynthesisServicer({engine.name: engine}, Desk(seats, mixing), showroom)
+        add_SynthesisServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
+        handlers.attach_to(server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield SynthesisServiceStub(channel)  # type: ignore[no-untyped-call]
+        await server.stop(grace=None)
+        await mixing.close()
 
 
 def request(voice: str, text: str = "speak", name: str = "mp3") -> pb.SynthesizeRequest:
@@ -102,13 +108,13 @@ async def first_audio(stub: Any, engine: Prompter, voice: str, name: str) -> flo
     return waited
 
 
-async def hang_up(stub: Any, engine: Prompter, studio: Studio, voice: str) -> tuple[float, float]:
+async def hang_up(stub: Any, engine: Prompter, seats: Seats, voice: str) -> tuple[float, float]:
     call = stub.Synthesize(request(voice, "wait"))
     await call.read()
     asked = perf_counter()
     call.cancel()
     stopped = await engine.stopped[voice]
-    assert studio.free == SEATS, "the seat is given back before anything else runs"
+    assert seats.free == SEATS, "the seat is given back before anything else runs"
     return stopped - asked, perf_counter() - asked
 
 
@@ -129,8 +135,8 @@ async def refusals(stub: Any, rounds: int) -> list[float]:
 
 
 async def bench(rounds: int) -> None:
-    engine, studio = Prompter(), Studio(SEATS)
-    async with served(engine, studio) as stub:
+    engine, seats = Prompter(), Seats(SEATS)
+    async with served(engine, seats) as stub:
         await first_audio(stub, engine, "warm", "mp3")
         for name in map(usual, Format):
             waits = [await first_audio(stub, engine, f"alone-{at}", name.format) for at in range(rounds)]
@@ -141,11 +147,10 @@ async def bench(rounds: int) -> None:
                 voices = [f"{together}-{turn}-{at}" for at in range(together)]
                 waits += await asyncio.gather(*(first_audio(stub, engine, v, "mp3") for v in voices))
             line(bench="synthesis", figure="first_audio", concurrent=together, **percentiles(waits))
-        ends = [await hang_up(stub, engine, studio, f"leaves-{at}") for at in range(rounds)]
+        ends = [await hang_up(stub, engine, seats, f"leaves-{at}") for at in range(rounds)]
         line(bench="synthesis", figure="hang_up_to_engine_end", **percentiles([end for end, _ in ends]))
         line(bench="synthesis", figure="hang_up_to_free_seat", **percentiles([free for _, free in ends]))
         line(bench="synthesis", figure="refusal", **percentiles(await refusals(stub, rounds)))
-    studio.close()
 
 
 def main() -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 import structlog
 
@@ -13,28 +15,34 @@ from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import SettingUnusable, read
 from services.synthesis.ambience import Ambience
 from services.synthesis.engines.catalogue import NotLoaded, engine_named, imported
+from services.synthesis.mixing import Mixing
+from services.synthesis.mixing.crew import lower_priority
 from services.synthesis.ports import Engine, Watermark
 from services.synthesis.preview import Previews
 from services.synthesis.rpc import SynthesisServicer
+from services.synthesis.seats import Seats
 from services.synthesis.settings import Settings
-from services.synthesis.studio import Studio
 from services.synthesis.usecases import Desk, Engines, Showroom
 
 log = structlog.get_logger()
+
+# Visitors wait for performers.
+_NICENESS: Final = 5
 
 
 @asynccontextmanager
 async def open_service(handlers: Handlers, _channels: Channels) -> AsyncIterator[None]:
     settings = read(Settings)
     # Before anything that takes time: a wrong name costs no warm-up.
-    made, watermark = _made(settings.engines), _watermark(settings.watermark)
+    made = _made(settings.engines)
+    _check_watermark(settings.watermark)
     async with AsyncExitStack() as stack:
-        studio = Studio(settings.memos_limit, settings.mixing_threads)
-        stack.callback(studio.close)
-        visitors = Studio(settings.previews_limit, threads=1)
-        stack.callback(visitors.close)
-        desk = Desk(studio, await studio.run(Ambience.made), watermark)
-        showroom = Showroom(visitors, await studio.run(Previews, desk.ambience), desk.ambience)
+        thread = stack.enter_context(ThreadPoolExecutor(1, "visitors", lower_priority, (_NICENESS,)))
+        ambience = await asyncio.get_running_loop().run_in_executor(thread, Ambience.made)
+        mixing = await _mixing(settings, ambience, stack)
+        desk = Desk(Seats(settings.memos_limit), mixing)
+        previews = Previews(ambience)
+        showroom = Showroom(Seats(settings.previews_limit), thread, previews, ambience)
         engines = await _started(made, stack)
         add_SynthesisServiceServicer_to_server(  # type: ignore[no-untyped-call]
             SynthesisServicer(engines, desk, showroom), handlers
@@ -42,9 +50,21 @@ async def open_service(handlers: Handlers, _channels: Channels) -> AsyncIterator
         yield
 
 
-def _watermark(import_string: str) -> Watermark | None:
+async def _mixing(settings: Settings, ambience: Ambience, stack: AsyncExitStack) -> Mixing:
+    loops = stack.enter_context(ambience.lent())
+    mixing = Mixing(settings.mixing_processes, loops, settings.watermark)
+    stack.push_async_callback(mixing.close)
+    try:
+        await mixing.start()
+    except ServiceError as error:
+        raise SettingUnusable(error.message) from error
+    return mixing
+
+
+def _check_watermark(import_string: str) -> None:
+    """Each mixing process makes its own; here a wrong one ends the start with one line."""
     if not import_string:
-        return None
+        return
     try:
         watermark: Watermark = imported(import_string)()
     except (NotLoaded, TypeError, ValueError) as error:
@@ -52,7 +72,6 @@ def _watermark(import_string: str) -> Watermark | None:
     if not hasattr(watermark, "name"):
         raise SettingUnusable(f"setting SYNTHESIS_WATERMARK: {import_string!r} is no watermark")
     log.info("watermark_opened", watermark=watermark.name)
-    return watermark
 
 
 def _made(wanted: str) -> Engines:

@@ -1,6 +1,6 @@
 """One memo from PCM to its listener's format: level, resample, mix, encode; in order, in constant memory.
 
-All of it is work for the processor, so it runs in the studio's threads, never in the event loop.
+All of it is work for the processor, so it runs in processes of its own (`mixing`), never in the event loop.
 """
 
 import numpy as np

@@ -24,8 +24,8 @@ class Settings(GateSettings):
     engines: str = "local"
     # Memos being made at once in this process; the next caller is told to come back.
     memos_limit: int = Field(default=64, ge=1, le=1024)
-    # Threads that level, mix and encode; 0 for one for each core.
-    mixing_threads: int = Field(default=0, ge=0, le=64)
+    # Processes that level, mix and encode, of 50 MB each; 0 for one for each core, at most four.
+    mixing_processes: int = Field(default=0, ge=0, le=64)
     # Backgrounds that visitors listen to, being made at once; they share one thread.
     previews_limit: int = Field(default=8, ge=1, le=64)
     # An import string of a class that marks all that is spoken; empty for none.

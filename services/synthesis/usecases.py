@@ -1,6 +1,8 @@
 """What a caller can ask for: learn a voice, speak a memo, hear a background."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic, perf_counter
@@ -23,10 +25,10 @@ from services.synthesis.domain import (
     SpeechFailed,
     sample_seconds,
 )
-from services.synthesis.memo import Memo
-from services.synthesis.ports import Engine, SpeaksAsWritten, SpeaksByModel, Watermark
+from services.synthesis.mixing import Mixing
+from services.synthesis.ports import Engine, SpeaksAsWritten, SpeaksByModel
 from services.synthesis.preview import Previews
-from services.synthesis.studio import Studio
+from services.synthesis.seats import Seats
 
 log = structlog.get_logger()
 
@@ -62,11 +64,11 @@ REAL_TIME_RATIO = Histogram(
     buckets=(0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 4),
 )
 
-# The first step is small because a listener waits for it, the others because memos share threads.
+# The first step is small because a listener waits for it, the others because memos share processors.
 _FIRST_STEP_SECONDS: Final = 0.1
 _STEP_SECONDS: Final = 1.0
-# Each step costs a thread's attention, so small chunks wait for each other: for as much as this share of
-# what the listener has already, who then still hears no gap if the engine is barely faster than speech.
+# Each step costs its way to another process, so small chunks wait for each other: for as much as this share
+# of what the listener has already, who then still hears no gap if the engine is barely faster than speech.
 _WAITING_SHARE: Final = 0.5
 # With so much a player has a start, and whoever came earlier goes before.
 _START_SECONDS: Final = 1.0
@@ -78,26 +80,25 @@ Engines = Mapping[str, Engine]
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where memos are made: the threads, the sounds, and the mark when there is one."""
+    """Where memos are made, and how many at once."""
 
-    studio: Studio
-    ambience: Ambience
-    watermark: Watermark | None = None
-
-    def memo(self, order: Order, sample_rate: int) -> Memo:
-        """Takes processor time, most of it when a sound is wanted at a new rate."""
-        backdrop = self.ambience.backdrop(order.background, order.medium.sample_rate)
-        mark = self.watermark.begin(order.medium.sample_rate) if self.watermark else None
-        return Memo(sample_rate, order.labels, backdrop, order.medium, mark)
+    seats: Seats
+    mixing: Mixing
 
 
 @dataclass(frozen=True, slots=True)
 class Showroom:
-    """Where anybody may listen to backgrounds. Its studio is its own: visitors take no performer's seat."""
+    """Where anybody may listen to backgrounds. Seats and thread are its own: visitors take no performer's."""
 
-    studio: Studio
+    seats: Seats
+    thread: Executor
     previews: Previews
     ambience: Ambience
+
+    async def make(self, make: Callable[..., bytes], *of: object) -> bytes:
+        """Raises EngineOverloaded when too many are being made."""
+        with self.seats.one():
+            return await asyncio.get_running_loop().run_in_executor(self.thread, make, *of)
 
 
 async def enrol_voice(engines: Engines, engine: str, pcm: bytes, sample_rate: int) -> bytes:
@@ -118,19 +119,20 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
     model = engine.model if isinstance(engine, SpeaksByModel) else engine.name
     if order.model not in {"", engine.name, model}:
         raise ModelNotFound(f"This voice is spoken by {model}, not by the model you asked for.")
-    studio, times = desk.studio, _Times(characters=len(order.utterance.text))
-    with studio.seat(), MEMOS.track_inprogress(), _outcome_counted(engine.name):
-        memo = await studio.hurry(desk.memo, order, engine.sample_rate)
+    times = _Times(characters=len(order.utterance.text))
+    with (
+        desk.seats.one(),
+        MEMOS.track_inprogress(),
+        _outcome_counted(engine.name),
+        desk.mixing.memo(order, engine.sample_rate) as memo,
+    ):
         # What comes after this sentence is perhaps not even written: nothing waits for it.
         steps = _Steps(engine.sample_rate, _WAITING_SHARE if order.further is None else 0.0)
         most = int(_AHEAD_SECONDS * 2 * engine.sample_rate)
         async with heard_ahead(_speech(engine, order, times), most) as speech:
             while (pcm := await times.next_chunk(speech)) is not None:
                 for part in steps.ready(pcm):
-                    if not memo.begun:
-                        audio = await studio.hurry(memo.add, part)
-                    else:
-                        audio = await studio.run_in_turn(steps.turn, memo.add, part)
+                    audio = await memo.add(part, steps.turn)
                     if not audio:
                         continue
                     if times.first_audio:
@@ -140,7 +142,7 @@ async def speak_memo(engines: Engines, desk: Desk, order: Order) -> AsyncGenerat
                         yield Piece(audio, content_type=memo.content_type, model=model)
         if not memo.begun:
             raise SpeechFailed("The speech engine said nothing.")
-        last = await studio.run_in_turn(steps.turn, _ended, memo, steps.held)
+        last = await memo.finish(steps.held, steps.turn)
         times.finished(order, last)
         yield last
 
@@ -166,14 +168,12 @@ async def hear_sound(showroom: Showroom, name: str, volume_percent: int) -> byte
     if sound is Sound.FAN and volume_percent == 100:
         # What the shipped client plays: made at start, so that no visitor is ever refused it.
         return showroom.ambience.fan_mp3
-    with showroom.studio.seat():
-        return await showroom.studio.run(showroom.ambience.mp3, sound, volume_percent)
+    return await showroom.make(showroom.ambience.mp3, sound, volume_percent)
 
 
 async def hear_preview(showroom: Showroom, background: Background) -> bytes:
     """A few seconds of MP3. Raises EngineOverloaded when too many are being made."""
-    with showroom.studio.seat():
-        return await showroom.studio.run(showroom.previews.mp3, background)
+    return await showroom.make(showroom.previews.mp3, background)
 
 
 def _installed(engines: Engines, name: str) -> Engine:
@@ -203,7 +203,7 @@ async def _once_written(
 
 
 class _Steps:
-    """What a thread gets at once. Cuts may fall inside a sample; the leveller puts it together again."""
+    """What is mixed at once. Cuts may fall inside a sample; the leveller puts it together again."""
 
     def __init__(self, sample_rate: int, waiting_share: float) -> None:
         self._bytes_per_second = 2 * sample_rate
@@ -230,15 +230,6 @@ class _Steps:
 
     def _bytes(self, seconds: float) -> int:
         return int(self._bytes_per_second * seconds)
-
-
-def _ended(memo: Memo, held: bytes) -> Piece:
-    """What was still waiting, and the end, in one step. Raises SpeechFailed when all of it was silence: it
-    would be kept, and charged, as a whole memo."""
-    audio, last = memo.add(held) if held else b"", memo.finish()
-    if not memo.audible:
-        raise SpeechFailed("The speech engine said nothing that could be heard.")
-    return replace(last, audio=audio + last.audio)
 
 
 @dataclass(slots=True)

@@ -6,18 +6,17 @@ none of its secrets, and one that hangs on a hostile file is killed without dist
 
 import asyncio
 import json
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Gauge, Histogram
 
+from services.kernel.programs import environment
 from services.voice.domain import VoiceStoreUnavailable
 from services.voice.ports import NormalisedSample
 from services.voice.refusals import FOUND_BY_EXAMINATION, SampleQueueFull, SampleRefused, SampleUnreadable
@@ -154,7 +153,7 @@ class _Worker:
             *(str(self._seconds * _ALARM_LIMITS), str(self._processor_seconds)),
             stdin=PIPE,
             stdout=PIPE,
-            env=_environment(),
+            env=environment(),
             limit=1 << 20,
         )
 
@@ -237,9 +236,3 @@ async def _part(process: Process, length: int) -> bytes:
     if not 0 < length <= MOST_PART_BYTES:
         raise WorkerEnded(f"a part of {length} bytes")
     return await process.stdout.readexactly(length)
-
-
-def _environment() -> dict[str, str]:
-    """Where its modules are, and one thread each; no secret of ours."""
-    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
-    return {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}

@@ -2,8 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 
 import av
 import grpc
@@ -18,7 +19,12 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
 )
 from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.synthesis.ambience import Ambience
+from services.synthesis.mixing import Mixing
+from services.synthesis.preview import Previews
 from services.synthesis.rpc import SynthesisServicer
+from services.synthesis.seats import Seats
+from services.synthesis.usecases import Showroom
 
 SECOND = (np.sin(np.arange(24_000) / 20) * 4000).astype("<i2").tobytes()
 
@@ -57,6 +63,23 @@ class ScriptedEngine:
 
     async def close(self):
         """Nothing to release."""
+
+
+@asynccontextmanager
+async def mixing_for(
+    ambience: Ambience, processes: int = 1, look_seconds: float = 1
+) -> AsyncIterator[Mixing]:
+    with ambience.lent() as loops:
+        mixing = Mixing(processes, loops, look_seconds=look_seconds)
+        await mixing.start()
+        yield mixing
+        await mixing.close()
+
+
+@contextmanager
+def showroom_for(ambience: Ambience, seats: int = 1) -> Iterator[Showroom]:
+    with ThreadPoolExecutor(1) as thread:
+        yield Showroom(Seats(seats), thread, Previews(ambience), ambience)
 
 
 @asynccontextmanager

@@ -1,8 +1,9 @@
 """The synthesis service as its callers see it: real gRPC, real sockets, engines that do as they are told."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Iterator
+import os
+import signal
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
@@ -17,18 +18,20 @@ from services.synthesis.__main__ import open_service
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import EngineUnavailable, Sound
 from services.synthesis.engines.tone import SECONDS_PER_CHARACTER, ToneEngine, heard_hz, marker_hz
-from services.synthesis.preview import Previews
-from services.synthesis.studio import Studio
-from services.synthesis.usecases import Desk, Showroom
+from services.synthesis.mixing import Mixing
+from services.synthesis.seats import Seats
+from services.synthesis.usecases import Desk
 from tests.integration.synthesis_stage import (
     SECOND,
     ScriptedEngine,
     heard,
+    mixing_for,
     opening,
     profile,
     refused,
     request,
     served,
+    showroom_for,
     spoken,
     spoken_as_written,
 )
@@ -62,25 +65,17 @@ def scripted():
     ]
 
 
-@pytest.fixture
-def studio() -> Iterator[Studio]:
-    studio = Studio(seats=2, threads=1)
-    yield studio
-    studio.close()
+@pytest.fixture(scope="module")
+async def mixing(ambience) -> AsyncIterator[Mixing]:
+    async with mixing_for(ambience) as mixing:
+        yield mixing
 
 
 @pytest.fixture
-def visitors() -> Iterator[Studio]:
-    visitors = Studio(seats=1, threads=1)
-    yield visitors
-    visitors.close()
-
-
-@pytest.fixture
-async def speech(engines, studio, visitors, ambience) -> AsyncIterator[SynthesisServiceStub]:
-    showroom = Showroom(visitors, Previews(ambience), ambience)
-    async with served(engines, Desk(studio, ambience), showroom) as stub:
-        yield stub
+async def speech(engines, mixing, ambience) -> AsyncIterator[SynthesisServiceStub]:
+    with showroom_for(ambience) as showroom:
+        async with served(engines, Desk(Seats(2), mixing), showroom) as stub:
+            yield stub
 
 
 async def test_a_memo_is_spoken_in_the_enrolled_voice(speech):
@@ -301,16 +296,15 @@ async def test_seats_are_free_again_after_hanging_up_and_after_failures(speech):
     assert (await spoken(speech, profile=voice))[1].duration_seconds > 1
 
 
-async def test_memos_are_mixed_in_the_studio_while_the_event_loop_answers_others(speech, studio):
-    voice, let_go = await profile(speech), threading.Event()
+async def test_memos_are_mixed_elsewhere_while_the_event_loop_answers_others(speech, mixing):
+    voice = await profile(speech)
     async with asyncio.TaskGroup() as tasks:
-        blocked = tasks.create_task(studio.run(let_go.wait, 20))
+        os.kill(mixing.pids[0], signal.SIGSTOP)
         memo = tasks.create_task(spoken(speech, profile=voice))
         for _ in range(5):
             assert (await speech.GetFanSound(pb.GetFanSoundRequest(), timeout=5)).body.data
         assert not memo.done()
-        let_go.set()
-    assert blocked.result()
+        os.kill(mixing.pids[0], signal.SIGCONT)
     assert memo.result()[1].duration_seconds > 1
 
 

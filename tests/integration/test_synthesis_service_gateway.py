@@ -6,26 +6,30 @@ import httpx
 import pytest
 
 from services.synthesis.ambience import Ambience
-from services.synthesis.preview import Previews
-from services.synthesis.studio import Studio
-from services.synthesis.usecases import Desk, Showroom
+from services.synthesis.seats import Seats
+from services.synthesis.usecases import Desk
 from tests.integration.gateway_envoy import gateway, until_ready
 from tests.integration.gateway_stage import Stage
-from tests.integration.synthesis_stage import heard, listening
+from tests.integration.synthesis_stage import (
+    heard,
+    listening,
+    mixing_for,
+    showroom_for,
+)
 
 
 @pytest.fixture(scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    ambience, studio = Ambience.made(), Studio(seats=8, threads=1)
-    rooms = Desk(studio, ambience), Showroom(studio, Previews(ambience), ambience)
-    async with (
-        Stage().playing() as stage,
-        listening({}, *rooms) as synthesis,
-        gateway(stage, upstreams={"synthesis": synthesis}) as client,
-    ):
-        await until_ready(client)
-        yield client
-    studio.close()
+    ambience = Ambience.made()
+    with showroom_for(ambience, seats=8) as showroom:
+        async with (
+            Stage().playing() as stage,
+            mixing_for(ambience) as mixing,
+            listening({}, Desk(Seats(8), mixing), showroom) as synthesis,
+            gateway(stage, upstreams={"synthesis": synthesis}) as client,
+        ):
+            await until_ready(client)
+            yield client
 
 
 @pytest.mark.parametrize(

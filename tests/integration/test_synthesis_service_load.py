@@ -1,7 +1,8 @@
 """Many memos at once: the loop stays free, refusals are quick, and who hangs up gives back what was taken."""
 
 import asyncio
-import threading
+import os
+import signal
 import time
 from itertools import cycle, islice
 from time import perf_counter
@@ -14,10 +15,18 @@ from services.kernel.edge import api_error
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import Format
 from services.synthesis.engines.tone import ToneEngine
-from services.synthesis.preview import Previews
-from services.synthesis.studio import Studio
-from services.synthesis.usecases import Desk, Showroom
-from tests.integration.synthesis_stage import SECOND, ScriptedEngine, profile, request, served, spoken
+from services.synthesis.seats import Seats
+from services.synthesis.usecases import Desk
+from tests.integration.synthesis_stage import (
+    SECOND,
+    ScriptedEngine,
+    mixing_for,
+    profile,
+    request,
+    served,
+    showroom_for,
+    spoken,
+)
 from tests.loop_watch import LoopWatch
 
 MEMOS = 32
@@ -46,19 +55,21 @@ async def engines():
 
 
 @pytest.fixture
-def studio(request):
-    studio = Studio(seats=getattr(request, "param", MEMOS))
-    yield studio
-    studio.close()
+def seats(request):
+    return Seats(getattr(request, "param", MEMOS))
+
+
+@pytest.fixture(scope="module")
+async def mixing(ambience):
+    async with mixing_for(ambience, processes=2) as mixing:
+        yield mixing
 
 
 @pytest.fixture
-async def speech(engines, studio, ambience):
-    visitors = Studio(seats=1, threads=1)
-    showroom = Showroom(visitors, Previews(ambience), ambience)
-    async with served(engines, Desk(studio, ambience), showroom) as stub:
-        yield stub
-    visitors.close()
+async def speech(engines, seats, mixing, ambience):
+    with showroom_for(ambience) as showroom:
+        async with served(engines, Desk(seats, mixing), showroom) as stub:
+            yield stub
 
 
 async def test_the_watch_sees_a_callback_that_sleeps_and_one_that_computes():
@@ -103,14 +114,14 @@ async def test_no_callback_keeps_the_loop_for_20_ms_under_32_memos_at_once(speec
     assert min(longest) < 0.020
 
 
-@pytest.mark.parametrize("studio", [2], indirect=True)
-async def test_a_refusal_waits_for_nobody(speech, studio):
-    """All seats are taken and every thread is busy, yet the answer is there: at its quickest within 50 ms."""
+@pytest.mark.parametrize("seats", [2], indirect=True)
+async def test_a_refusal_waits_for_nobody(speech, mixing):
+    """All seats are taken and nothing is mixed, yet the answer is there: at its quickest within 50 ms."""
     calls = [speech.Synthesize(request(engine="hangs")) for _ in range(2)]
     for call in calls:
         await call.read()
-    let_go = threading.Event()
-    blocked = [asyncio.ensure_future(studio.run(let_go.wait, 20)) for _ in range(8)]
+    for pid in mixing.pids:
+        os.kill(pid, signal.SIGSTOP)
     waits = []
     for _ in range(10):
         asked = perf_counter()
@@ -120,26 +131,25 @@ async def test_a_refusal_waits_for_nobody(speech, studio):
         error, retry_after_seconds = api_error(failure.value)
         assert error is not None
         assert (error.error, error.http_status, retry_after_seconds) == ("SPEECH_ENGINE_BUSY", 503, 2)
-    assert not any(thread.done() for thread in blocked)
-    let_go.set()
-    assert all(await asyncio.gather(*blocked))
+    for pid in mixing.pids:
+        os.kill(pid, signal.SIGCONT)
     assert min(waits) < 0.050
     for call in calls:
         call.cancel()
 
 
-@pytest.mark.parametrize("studio", [1], indirect=True)
-async def test_the_seat_is_free_when_the_engine_has_stopped_for_who_hung_up(speech, studio, engines):
+@pytest.mark.parametrize("seats", [1], indirect=True)
+async def test_the_seat_is_free_when_the_engine_has_stopped_for_who_hung_up(speech, seats, engines):
     engine = engines["hangs"]
     for _ in range(5):
         call = speech.Synthesize(request(engine="hangs"))
         await call.read()
-        assert studio.free == 0
+        assert seats.free == 0
         assert not engine.closed.is_set()
         call.cancel()
         await asyncio.wait_for(engine.closed.wait(), 5)
         # From the engine's end to the seat's there is nothing to wait for.
-        assert studio.free == 1
+        assert seats.free == 1
         engine.closed.clear()
 
 

@@ -10,16 +10,17 @@ from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import Delivery
 from services.synthesis.engines.tone import ToneEngine, marker_hz
-from services.synthesis.preview import Previews
-from services.synthesis.studio import Studio
-from services.synthesis.usecases import Desk, Showroom
+from services.synthesis.seats import Seats
+from services.synthesis.usecases import Desk
 from tests.integration.synthesis_stage import (
     SECOND,
     ScriptedEngine,
     heard,
+    mixing_for,
     profile,
     refused,
     served,
+    showroom_for,
     spoken,
 )
 
@@ -45,20 +46,22 @@ async def listener():
 
 
 @pytest.fixture
-def visitors():
-    visitors = Studio(seats=1, threads=1)
-    yield visitors
-    visitors.close()
+def showroom(ambience):
+    with showroom_for(ambience) as showroom:
+        yield showroom
+
+
+@pytest.fixture(scope="module")
+async def mixing(ambience):
+    async with mixing_for(ambience) as mixing:
+        yield mixing
 
 
 @pytest.fixture
-async def speech(listener, ambience, visitors):
-    studio = Studio(seats=2, threads=1)
-    showroom = Showroom(visitors, Previews(ambience), ambience)
+async def speech(listener, mixing, showroom):
     engines = {engine.name: engine for engine in (ToneEngine(), listener)}
-    async with served(engines, Desk(studio, ambience), showroom) as stub:
+    async with served(engines, Desk(Seats(2), mixing), showroom) as stub:
         yield stub
-    studio.close()
 
 
 @pytest.mark.parametrize(("name", "content_type"), CONTENT_TYPES.items())
@@ -161,17 +164,16 @@ async def test_settings_are_heard_before_they_are_saved(speech):
     assert await refused(preview(sound="waterfall")) == ("SOUND_NOT_FOUND", 404)
 
 
-async def test_visitors_wait_for_each_other_and_never_for_a_performer_s_seat(speech, visitors):
+async def test_visitors_wait_for_each_other_and_never_for_a_performer_s_seat(speech, showroom):
     let_go = threading.Event()
-    async with asyncio.TaskGroup() as tasks:
-        blocked = tasks.create_task(visitors.run(let_go.wait, 20))
-        waiting = speech.PreviewAmbience(pb.PreviewAmbienceRequest(sound="rain"))
-        # The second visitor is refused as soon as the first sits, which nothing else shows.
-        while visitors.free:  # noqa: ASYNC110
-            await asyncio.sleep(0)
-        refusal = await refused(speech.PreviewAmbience(pb.PreviewAmbienceRequest(sound="fan")))
-        assert refusal == ("SPEECH_ENGINE_BUSY", 503)
-        assert (await spoken(speech, **{"engine": "listener"}))[1].duration_seconds > 1
-        let_go.set()
-    assert blocked.result()
+    blocked = asyncio.get_running_loop().run_in_executor(showroom.thread, let_go.wait, 20)
+    waiting = speech.PreviewAmbience(pb.PreviewAmbienceRequest(sound="rain"))
+    # The second visitor is refused as soon as the first sits, which nothing else shows.
+    while showroom.seats.free:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    refusal = await refused(speech.PreviewAmbience(pb.PreviewAmbienceRequest(sound="fan")))
+    assert refusal == ("SPEECH_ENGINE_BUSY", 503)
+    assert (await spoken(speech, **{"engine": "listener"}))[1].duration_seconds > 1
+    let_go.set()
+    assert await blocked
     assert (await waiting).body.data

@@ -9,7 +9,8 @@ import pytest
 
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import EnrolledVoice, Order, Piece, Utterance
-from services.synthesis.studio import Studio
+from services.synthesis.mixing import Mixing
+from services.synthesis.seats import Seats
 from services.synthesis.usecases import Desk, speak_memo
 
 RATE = 24_000
@@ -44,11 +45,13 @@ class Trickle:
         """Nothing to close."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def desk() -> AsyncIterator[Desk]:
-    studio = Studio(seats=1, threads=1)
-    yield Desk(studio, Ambience())
-    studio.close()
+    with Ambience().lent() as loops:
+        mixing = Mixing(1, loops)
+        await mixing.start()
+        yield Desk(Seats(1), mixing)
+        await mixing.close()
 
 
 async def pieces(desk: Desk, engine: Trickle) -> list[Piece]:

@@ -1,18 +1,22 @@
 """The sounds that are mixed under memos, all made here: nothing is a recording, nothing has a licence.
 
-Each is made once in a process, in whichever of the studio's threads asks first; the same in every process.
+Each is made once in a process, in whichever thread asks first; the same in every process. Processes that mix
+borrow the service's.
 """
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from threading import Lock
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 
 from services.synthesis import tag
 from services.synthesis.ambience.fan import fan_loop
-from services.synthesis.ambience.noise import LOOP_FRAMES, Loop, at_rate
+from services.synthesis.ambience.noise import LOOP_FRAMES, LOOP_SAMPLES, Loop, at_rate
 from services.synthesis.ambience.rain import rain_loop
 from services.synthesis.ambience.room import room_loop
 from services.synthesis.ambience.street import street_loop
@@ -49,6 +53,22 @@ class Ambience:
         ambience.fan_mp3 = ambience.mp3(Sound.FAN, 100)
         return ambience
 
+    def lent(self) -> BinaryIO:
+        """An open file without a name, with every loop at the usual rate, for other processes to borrow."""
+        file = _unnamed_file()
+        for sound in _SOUNDS:
+            file.write(self.loop(sound).astype(np.float32).tobytes())
+        file.flush()
+        return file
+
+    @classmethod
+    def borrowed(cls, file: BinaryIO) -> "Ambience":
+        """From what `lent` returned; the memory is shared with whoever lent it."""
+        ambience = cls()
+        loops = np.memmap(file, np.float32, "r", shape=(len(_SOUNDS), LOOP_SAMPLES))
+        ambience._loops = {(sound, RATE): loops[at] for at, sound in enumerate(_SOUNDS)}
+        return ambience
+
     def backdrop(self, background: Background, rate: int = RATE) -> Backdrop:
         if background.sound is Sound.OFF or not background.volume_percent:
             return Backdrop(_SILENCE, 0)
@@ -72,3 +92,10 @@ class Ambience:
         longer = np.concatenate((loop[-before * FRAME_SAMPLES :], loop, loop[: after * FRAME_SAMPLES]))
         frames = Mp3().encode(longer)
         return tag.sound(_SOUNDS[sound][0]) + b"".join(frames[before : before + LOOP_FRAMES])
+
+
+def _unnamed_file() -> BinaryIO:
+    """In memory where that can be: a container may have no disk that it can write to."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("loops"), "w+b")
+    return tempfile.TemporaryFile()

@@ -14,6 +14,7 @@ import signal
 import sys
 from typing import Any, BinaryIO, Final
 
+from services.kernel.programs import private_stdout
 from services.voice.sample.wire import LENGTH, REREAD, header_of
 
 # Performances on the same machine come first.
@@ -23,7 +24,7 @@ MOST_MEMORY_BYTES: Final = 1 << 30
 
 
 def main(limit_seconds: int, processor_seconds: float) -> None:
-    requests, answers = sys.stdin.buffer, _private_stdout()
+    requests, answers = sys.stdin.buffer, private_stdout()
     # Ctrl-C reaches the whole terminal; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(_NICENESS)
@@ -63,13 +64,6 @@ def _answer(answers: BinaryIO, header: dict[str, object], *parts: bytes) -> None
     for part in parts:
         answers.write(part)
     answers.flush()
-
-
-def _private_stdout() -> BinaryIO:
-    """What a library prints must not get between the answers."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 if __name__ == "__main__":
