@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -42,11 +43,12 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     return found
 
 
-def _verdict(folder: Path) -> dict[str, dict]:
+def _verdict(folder: Path) -> dict[str, Any]:
     asked = ("--directory", ".", "--framework", "kubernetes", "--skip-download", "--output", "json")
     command = [str(pinned("checkov")), *asked]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout)
+    verdict: dict[str, Any] = json.loads(done.stdout)
+    return verdict
 
 
 def test_nothing_fails_but_what_has_a_reason_and_every_reason_is_needed(failed) -> None:
