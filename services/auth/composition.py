@@ -97,7 +97,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 codes=CodeBatches(database.codes, audit, uuid4),
                 audit=audit,
             )
-            accounts = Accounts(database.users, database.codes, database.sessions)
+            accounts = Accounts(database.users, database.codes, database.sessions, database.api_keys)
             resets = PasswordResets(accounts, passwords, password_rules, audit)
             sessions = SessionAccess(database.users, database.sessions, resets, slowdown)
             replays = answers_of(database, key, clock)

@@ -53,7 +53,7 @@ class Users(Protocol):
         """Change the password hash unless it was changed meanwhile."""
 
     async def reset_password(self, user_id: str, new: str, code: str, now: datetime) -> bool:
-        """Set the hash and end the sessions, once for each code."""
+        """Set the hash and end the sessions and the API keys, once for each code."""
 
     async def sign_out(self, user_id: str, now: datetime) -> None:
         """End all sessions that began before now."""

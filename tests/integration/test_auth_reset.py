@@ -12,8 +12,9 @@ from prometheus_client import REGISTRY
 
 from services.auth.domain.accounts import User
 from services.auth.domain.codes import CodeState
-from services.auth.domain.errors import CredentialsInvalid
+from services.auth.domain.errors import ApiKeyInvalid, CredentialsInvalid
 from services.auth.domain.sessions import Client
+from services.auth.usecases.api_keys import WantedKey
 from services.auth.usecases.credentials import Credentials
 from services.auth.usecases.login import Logins
 from tests.integration.auth_clock_stage import (
@@ -51,6 +52,29 @@ async def test_a_reset_changes_the_password_and_ends_all_sessions(stage: Stage) 
         assert await refused(refresh(stage, session)) == ("REFRESH_TOKEN_INVALID", 401)
     assert await refused(login(stage, user.username, PASSWORD)) == ("CREDENTIALS_INVALID", 401)
     assert await refresh(stage, await login(stage, user.username, NEW))
+
+
+async def test_a_reset_ends_all_api_keys(stage: Stage) -> None:
+    user, keys = await new_user(stage), stage.built.ask.key_access
+    _, text = await keys.create(user.user_id, WantedKey("shop"), stage.clock())
+    assert await keys.exchange(text, stage.clock())
+    stage.clock.advance(seconds=1)
+    await reset(stage, user.email, await new_code(stage), NEW)
+    with pytest.raises(ApiKeyInvalid):
+        await keys.exchange(text, stage.clock())
+    assert await keys.list(user.user_id, stage.clock()) == []
+    _, newer = await keys.create(user.user_id, WantedKey("shop"), stage.clock())
+    assert await keys.exchange(newer, stage.clock())
+
+
+async def test_no_api_key_outlives_a_reset_that_died_before_it_was_deleted(stage: Stage) -> None:
+    user, keys = await new_user(stage), stage.built.ask.key_access
+    _, text = await keys.create(user.user_id, WantedKey("shop"), stage.clock())
+    stage.clock.advance(seconds=1)
+    users, code = stage.built.database.users, await new_code(stage)
+    assert await users.reset_password(user.user_id, "a hash", code, stage.clock())
+    with pytest.raises(ApiKeyInvalid):
+        await keys.exchange(text, stage.clock())
 
 
 class Overtaken:

@@ -40,10 +40,15 @@ class User:
     disabled: bool = False
     # Sessions that began before this moment are over.
     signed_out_at: datetime | None = None
+    # API keys made before this moment are over: who made them may not be who set the new password.
+    password_reset_at: datetime | None = None
     # The last sign-in, give or take a day.
     seen_at: datetime | None = None
     activation_code: str | None = None
     preferences: Preferences = field(default_factory=Preferences)
+
+    def honours_keys_of(self, made_at: datetime) -> bool:
+        return not self.disabled and (self.password_reset_at is None or made_at >= self.password_reset_at)
 
     def seen_is_news(self, now: datetime) -> bool:
         return self.seen_at is None or now - self.seen_at >= SEEN_NOTED_EVERY

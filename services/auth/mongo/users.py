@@ -92,7 +92,10 @@ class MongoUsers:
         # The codes stay with their user: they are few, each was given out by hand.
         return await self._users.update(
             {"_id": user_id, "reset_codes": {"$ne": code}},
-            {"$set": {"password_hash": new, "signed_out_at": now}, "$push": {"reset_codes": code}},
+            {
+                "$set": {"password_hash": new, "signed_out_at": now, "password_reset_at": now},
+                "$push": {"reset_codes": code},
+            },
         )
 
     async def sign_out(self, user_id: str, now: datetime) -> None:
@@ -140,6 +143,7 @@ def _user(found: Document) -> User:
         monthly_limit=found["monthly_limit"],
         disabled=found["disabled"],
         signed_out_at=found.get("signed_out_at"),
+        password_reset_at=found.get("password_reset_at"),
         seen_at=found.get("seen_at"),
         activation_code=found.get("activation_code"),
         preferences=Preferences(**{name: kept[name] for name in SETTINGS if name in kept}),

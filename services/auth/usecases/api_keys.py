@@ -81,7 +81,7 @@ class KeyAccess:
     async def exchange(self, text: str, now: datetime) -> tuple[str, timedelta]:
         """A token with the key's scopes, and how long it lives. Raises ApiKeyInvalid."""
         key = await self._keys.by_digest(digest_of(text))
-        if key is None or not key.good_at(now) or not await self._owner_may_sign_in(key):
+        if key is None or not key.good_at(now) or not await self._owner_honours(key):
             EXCHANGES.labels("refused").inc()
             log.info("api_key_refused", key_id=key.key_id if key else "")
             raise ApiKeyInvalid("The API key is not valid.")
@@ -92,9 +92,9 @@ class KeyAccess:
         lives = key.token_lives(now)
         return self._tokens.mint_for_key(key, now, lives), lives
 
-    async def _owner_may_sign_in(self, key: ApiKey) -> bool:
+    async def _owner_honours(self, key: ApiKey) -> bool:
         try:
-            return not (await self._users.get(key.user_id)).disabled
+            return (await self._users.get(key.user_id)).honours_keys_of(key.created_at)
         except UserNotFound:
             return False
 

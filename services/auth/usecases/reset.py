@@ -10,7 +10,7 @@ from services.auth.domain.accounts import ROLE_USER, User
 from services.auth.domain.audit import Actor
 from services.auth.domain.errors import ActivationCodeInvalid
 from services.auth.domain.passwords import PasswordRules
-from services.auth.ports import Codes, Passwords, Sessions, Users
+from services.auth.ports import ApiKeys, Codes, Passwords, Sessions, Users
 from services.auth.usecases.audit import AuditLog, Change
 from services.auth.usecases.slowdown import Slowdown
 
@@ -40,6 +40,7 @@ class Accounts:
     users: Users
     codes: Codes
     sessions: Sessions
+    api_keys: ApiKeys
 
 
 class PasswordResets:
@@ -52,7 +53,7 @@ class PasswordResets:
         self._audit = audit
 
     async def reset(self, asked: ResetRequest, slowdown: Slowdown, now: datetime) -> None:
-        """Set the password, once for each code, and end all sessions.
+        """Set the password, once for each code, and end all sessions and API keys.
 
         Unknown emails and bad codes fail alike, after the same work. What died in the middle is
         finished by asking again. Who holds the code need not be the user: the audit log tells of each.
@@ -86,7 +87,9 @@ class PasswordResets:
         async with self._audit.recorded(actor, change, now):
             if not await self._in.users.reset_password(user.user_id, fresh, asked.code, now):
                 raise _refusal()
+            # Both are over already, by the change above; this is for the lists.
             await self._in.sessions.revoke_all(user.user_id, "password_reset", now)
+            await self._in.api_keys.delete_all(user.user_id)
         log.info("password_reset", reset_user_id=user.user_id)
 
 

@@ -31,7 +31,10 @@ async def end_session(sessions: Sessions, user_id: str, session_id: str, now: da
 
 
 async def end_all_sessions(users: Users, sessions: Sessions, user_id: str, now: datetime) -> None:
-    """Also a login that began before this and has not finished."""
+    """Also a login that began before this and has not finished.
+
+    API keys stay: they are servers', who cannot log in again.
+    """
     await users.sign_out(user_id, now)
     ended = await sessions.revoke_all(user_id, "ended_by_user", now)
     log.info("all_sessions_ended", count=ended)
