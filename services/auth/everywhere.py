@@ -58,7 +58,7 @@ def reach(settings: Settings, built: Built, channels: Channels) -> Everywhere:
     retention = Retention(
         database.aging, database.users, database.sessions, database.api_keys, _rules(settings)
     )
-    closings = Closings(database.users, built.credentials, ask.audit, erasures)
+    closings = Closings(database.users, built.credentials, ask.administration, ask.audit, erasures)
     access = ErasureAccess(closings, Exports(kept, ask.audit))
     return Everywhere(holders, erasures, retention, access)
 

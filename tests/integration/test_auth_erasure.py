@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import grpc
 import pytest
 from pymongo import AsyncMongoClient
 
 from newvisions.auth.v1 import account_service_pb2 as account_pb
+from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as key_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
 from services.auth.composition import clock
 from services.auth.domain.erasure import AskedBy, Erased, Subject
 from services.auth.everywhere import erasures_of
+from services.kernel.edge import api_error
 from tests.integration.auth_channel import ADMIN, PASSWORD, new_admin, new_user, signed_in
 from tests.integration.auth_clock_stage import refused
 from tests.integration.auth_erasure_stage import PATIENCE, Stage, open_stage
@@ -278,8 +281,25 @@ async def test_the_last_administrator_stays(stage: Stage) -> None:
     admin = await new_admin(stage.auth)
     assert await refused(stage.erase(admin)) == ("LAST_ADMIN", 409)
     await new_admin(stage.auth)
+    codes, as_admin = pb.CreateActivationCodesRequest(count=1), signed_in(admin.user_id, "user admin")
+    await stage.auth.auth.CreateActivationCodes(codes, metadata=as_admin)
     assert (await stage.erase(admin)).state == "done"
     assert admin.user_id not in "".join(await stage.documents())
+
+
+async def test_administrators_who_leave_at_once_do_not_all_go(stage: Stage) -> None:
+    admins = [await new_admin(stage.auth) for _ in range(4)]
+    demoted, *erased = admins
+    demotion = admin_pb.UpdateUserRequest(user_id=demoted.user_id, roles=["user"])
+    outcomes = await asyncio.gather(
+        stage.auth.admin.UpdateUser(demotion, metadata=ADMIN),
+        *(stage.erase(admin) for admin in erased),
+        return_exceptions=True,
+    )
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, grpc.aio.AioRpcError)]
+    errors = [api_error(refusal)[0] for refusal in refusals]
+    assert {error.error for error in errors if error} == {"LAST_ADMIN"}
+    assert await stage.built.database.users.administrators(1)
 
 
 async def test_nobody_erases_or_exports_somebody_else(stage: Stage) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import structlog
 
-from services.auth.domain.accounts import User
+from services.auth.domain.accounts import ROLE_OPERATOR, ROLE_USER, User
 from services.auth.domain.administration import UserChanges, administers
 from services.auth.domain.audit import Actor
 from services.auth.domain.credits import Adjustment
@@ -52,20 +52,34 @@ class Administration:
         """Raises UserNotFound, PlanUnknown, LastAdmin."""
         if changes.plan is not None:
             self._on.credits.require_plan(changes.plan)
-        before = await self._on.users.get(user_id)
-        after = changes.applied_to(before)
-        if administers(before) and not administers(after):
-            await self._require_another(before)
-        if after != before:
-            change = Change("user_updated", user_id, changes.told_of(before))
-            async with self._audit.recorded(actor, change, now):
-                await self._change(before, after, changes)
+        after = await self._changed(actor, await self._on.users.get(user_id), changes, now)
         if after.disabled:
             # Also when nothing changed: an earlier call may have died in between.
             await self._on.users.sign_out(user_id, now)
             ended = await self._on.sessions.revoke_all(user_id, "user_disabled", now)
             log.info("sessions_ended", subject_id=user_id, sessions=ended)
         return await self._on.credits.account(user_id, now)
+
+    async def step_down(self, actor: Actor, user_id: str, now: datetime) -> None:
+        """Who administers, and is about to be erased, ceases to administer first: an erasure cannot be undone
+        when it turns out that nobody is left. Raises UserNotFound, LastAdmin.
+
+        An operator is left until then: no activation code opens that account, and whoever erases it knows
+        to look for what it administered.
+        """
+        user = await self._on.users.get(user_id)
+        if administers(user):
+            await self._changed(actor, user, UserChanges(roles=(ROLE_USER, ROLE_OPERATOR)), now)
+
+    async def _changed(self, actor: Actor, before: User, changes: UserChanges, now: datetime) -> User:
+        after = changes.applied_to(before)
+        if administers(before) and not administers(after):
+            await self._require_another(before)
+        if after != before:
+            change = Change("user_updated", before.user_id, changes.told_of(before))
+            async with self._audit.recorded(actor, change, now):
+                await self._change(before, after, changes)
+        return after
 
     async def _change(self, before: User, after: User, changes: UserChanges) -> None:
         await self._on.users.change(before.user_id, changes)

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.auth.domain.administration import administers
 from services.auth.domain.audit import Actor
 from services.auth.domain.erasure import AskedBy, Erasure
-from services.auth.domain.errors import LastAdmin, StorageUnavailable
+from services.auth.domain.errors import StorageUnavailable
 from services.auth.ports import Users
+from services.auth.usecases.administration import Administration
 from services.auth.usecases.audit import AuditLog, Change
 from services.auth.usecases.credentials import Credentials
 from services.auth.usecases.erasure import Erasures
@@ -27,8 +27,16 @@ class Asker:
 
 
 class Closings:
-    def __init__(self, users: Users, credentials: Credentials, audit: AuditLog, erasures: Erasures) -> None:
+    def __init__(
+        self,
+        users: Users,
+        credentials: Credentials,
+        administration: Administration,
+        audit: AuditLog,
+        erasures: Erasures,
+    ) -> None:
         self._users = users
+        self._administration = administration
         self._credentials = credentials
         self._audit = audit
         self._erasures = erasures
@@ -43,7 +51,7 @@ class Closings:
         await self._credentials.owner(name, asker.password, asker.address, now)
         if known is not None:
             return known
-        await self._require_erasable(user_id)
+        await self._administration.step_down(asker.actor, user_id, now)
         erasure = await self._begin(asker.actor, user_id, now)
         if not erasure.closed:
             raise StorageUnavailable("The account could not be closed yet.")
@@ -54,10 +62,3 @@ class Closings:
             return await self._erasures.begin(user_id, AskedBy.USER, now, _SECONDS)
         async with self._audit.recorded(actor, Change("account_erased", user_id, {}), now):
             return await self._erasures.begin(user_id, AskedBy.ADMINISTRATOR, now, _SECONDS)
-
-    async def _require_erasable(self, user_id: str) -> None:
-        user = await self._users.get(user_id)
-        if not administers(user):
-            return
-        if all(each.user_id == user_id for each in await self._users.administrators(2)):
-            raise LastAdmin("This is the last administrator.")
