@@ -114,10 +114,9 @@ class Ledger(Protocol):
     """Each performance is reserved once and settled or released once, whatever is repeated or races."""
 
     async def reserve(self, wanted: Entry, limit: int, began_at: datetime | None = None) -> Entry:
-        """The entry as it stands: `wanted`, or what an earlier call made of it. Raises CreditsExhausted.
+        """`wanted`, or what an earlier call made of it; quicker when just begun. Raises CreditsExhausted."""
 
-        Quicker when it is known that the performance began just now.
-        """
+    async def find(self, user_id: str, entry_id: str, now: datetime) -> Entry | None: ...
 
     async def adjust(self, wanted: Entry, limit: int) -> Entry:
         """The entry as it stands: `wanted`, or that of an earlier call. Raises CreditsExhausted."""

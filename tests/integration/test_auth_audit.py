@@ -87,6 +87,20 @@ async def test_every_change_by_an_administrator_leaves_an_entry(stage: Auth) -> 
     assert (adjusted.detail["amount"], adjusted.detail["reason"]) == ("-5", "paid twice")
 
 
+async def test_an_adjustment_is_one_entry_however_often_it_is_asked(stage: Auth) -> None:
+    user = await new_user(stage)
+    adjustment = pb.AdjustCreditsRequest(
+        user_id=user.user_id, amount=5, reason="a gift", adjustment_id=str(uuid4())
+    )
+    for _ in range(3):
+        await stage.admin.AdjustCredits(adjustment, metadata=ADMIN)
+    written = [entry.action for entry in await entries(stage) if entry.subject == user.user_id]
+    assert written == ["credits_adjusted"]
+    adjustment.amount = 6
+    error = await refused(stage.admin.AdjustCredits(adjustment, metadata=ADMIN))
+    assert (error.error, error.http_status) == ("ADJUSTMENT_ID_REUSED", 409)
+
+
 async def test_settings_changed_for_somebody_else_are_on_record_and_ones_own_are_not(stage: Auth) -> None:
     user = await new_user(stage)
     before = await entries(stage, 1)

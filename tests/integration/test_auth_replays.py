@@ -10,6 +10,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from newvisions.auth.v1 import account_service_pb2 as account_pb
+from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as keys_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
 from services.kernel.edge import api_error
@@ -124,6 +125,21 @@ async def test_a_password_is_reset_once_and_the_answer_given_again(stage: Auth) 
     )
     for _ in range(2):
         await stage.account.ResetPassword(asked, metadata=under(key))
+
+
+async def test_credits_are_adjusted_once_and_the_answer_given_again(stage: Auth) -> None:
+    user, key = await new_user(stage), uuid4().hex
+    asked = admin_pb.AdjustCreditsRequest(
+        user_id=user.user_id, amount=5, reason="a gift", adjustment_id=str(uuid4())
+    )
+    first = await stage.admin.AdjustCredits(asked, metadata=under(key, ADMIN))
+    other = admin_pb.AdjustCreditsRequest(
+        user_id=user.user_id, amount=7, reason="another gift", adjustment_id=str(uuid4())
+    )
+    await stage.admin.AdjustCredits(other, metadata=under(uuid4().hex, ADMIN))
+    assert await stage.admin.AdjustCredits(asked, metadata=under(key, ADMIN)) == first
+    refused = stage.admin.AdjustCredits(other, metadata=under(key, ADMIN))
+    assert await refusal(refused) == (409, "IDEMPOTENCY_KEY_REUSED")
 
 
 async def test_a_failure_gives_its_key_back(stage: Auth) -> None:

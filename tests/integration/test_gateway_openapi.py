@@ -47,7 +47,6 @@ def test_every_operation_says_what_it_does_and_who_may(document: dict[str, Any])
 
 # POSTs that take no Idempotency-Key, and why asking again harms nobody.
 WITHOUT_KEY = {
-    "/v1/admin/users/{user_id}/credits": "has an adjustment_id of its own",
     "/v1/admin/voice-pool/evict": "what is gone stays gone",
     "/v1/admin/voice-pool/reconcile": "goes on where it was left",
     "/v1/auth/api-key-token": "a short token, and another one is as good",

@@ -40,13 +40,16 @@ class MongoLedger:
         just_begun = began_at is not None and abs(wanted.at - began_at) <= JUST_BEGUN
         return await self._enter(wanted, limit, look_first=not just_begun)
 
+    async def find(self, user_id: str, entry_id: str, now: datetime) -> Entry | None:
+        return await self._months.find(user_id, entry_id, now)
+
     async def adjust(self, wanted: Entry, limit: int) -> Entry:
         return await self._enter(wanted, limit, look_first=True)
 
     async def _enter(self, wanted: Entry, limit: int, *, look_first: bool) -> Entry:
         """Without a look first, one update is all there is to do, unless it is refused."""
         for _ in range(_ROUNDS):
-            known = await self._known(wanted) if look_first else None
+            known = await self.find(wanted.user_id, wanted.entry_id, wanted.at) if look_first else None
             if known is not None:
                 return known
             look_first = True
@@ -56,9 +59,6 @@ class MongoLedger:
                 return wanted
             wanted = await self._after_refusal(wanted, limit)
         raise StorageUnavailable("Too many calls about one performance.")
-
-    async def _known(self, wanted: Entry) -> Entry | None:
-        return await self._months.find(wanted.user_id, wanted.entry_id, wanted.at)
 
     async def _after_refusal(self, wanted: Entry, limit: int) -> Entry:
         """What to try next when the month did not take an entry. Raises CreditsExhausted."""

@@ -99,12 +99,14 @@ class Administration:
     async def adjust_credits(self, actor: Actor, user_id: str, wanted: Adjustment, now: datetime) -> Account:
         """Raises UserNotFound, CreditsSpent, AdjustmentIdReused."""
         user = await self._on.users.get(user_id)
+        # Asked again, it is not done again, and is no second entry.
+        made = await self._on.credits.adjusted_before(user, wanted, now)
+        if made is not None:
+            return made
         told = {"amount": str(wanted.amount), "reason": wanted.reason, "id": wanted.adjustment_id}
         change = Change("credits_adjusted", user.user_id, told)
         async with self._audit.recorded(actor, change, now):
-            return await self._on.credits.adjust(
-                user.user_id, wanted.adjustment_id, wanted.amount, wanted.reason, now
-            )
+            return await self._on.credits.adjust(user, wanted, now)
 
     async def delete_api_key(self, actor: Actor, key_id: str, now: datetime) -> None:
         """Raises ApiKeyNotFound."""

@@ -153,26 +153,37 @@ class Credits:
             RESERVATIONS.labels("released").inc()
             log.info("credits_released", performance_id=performance_id, credits=entry.reserved)
 
-    async def adjust(
-        self, user_id: str, adjustment_id: str, amount: int, reason: str, now: datetime
-    ) -> Account:
+    async def adjusted_before(self, user: User, asked: Adjustment, now: datetime) -> Account | None:
+        """None when it was not. Raises AdjustmentIdReused when the id stands for something else."""
+        wanted = asked.entry(user.user_id, now)
+        made = await self._ledger.find(user.user_id, wanted.entry_id, now)
+        return None if made is None else await self._adjusted(user, wanted, made)
+
+    async def adjust(self, user: User, asked: Adjustment, now: datetime) -> Account:
         """Give credits to the running month, or take some: once, however often it is asked.
 
         Raises CreditsSpent when less would be left than the month has spent and reserved, and
         AdjustmentIdReused when the id stands for something else.
         """
-        user = await self._users.get(user_id)
-        limit = self._rules.limit_of(user)
-        wanted = Adjustment(adjustment_id, amount, reason).entry(user_id, now)
+        wanted = asked.entry(user.user_id, now)
         try:
-            entry = await self._ledger.adjust(wanted, limit)
+            entry = await self._ledger.adjust(wanted, self._rules.limit_of(user))
         except CreditsExhausted as failure:
             raise CreditsSpent("The month has spent or reserved what should be taken.") from failure
-        if (entry.charged, entry.reason) != (wanted.charged, wanted.reason):
-            raise AdjustmentIdReused("This adjustment was made before, with another amount or reason.")
+        account = await self._adjusted(user, wanted, entry)
         if entry.at == now:
-            log.info("credits_adjusted", subject_id=user_id, adjustment_id=adjustment_id, credits=amount)
-        return self._account(user, await self._ledger.balance(user_id, entry.period))
+            log.info(
+                "credits_adjusted",
+                subject_id=user.user_id,
+                adjustment_id=asked.adjustment_id,
+                credits=asked.amount,
+            )
+        return account
+
+    async def _adjusted(self, user: User, wanted: Entry, made: Entry) -> Account:
+        if (made.charged, made.reason) != (wanted.charged, wanted.reason):
+            raise AdjustmentIdReused("This adjustment was made before, with another amount or reason.")
+        return self._account(user, await self._ledger.balance(user.user_id, made.period))
 
     async def return_expired(self, now: datetime) -> int:
         """How many reservations were given back because nobody settled or released them."""
