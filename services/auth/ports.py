@@ -133,6 +133,8 @@ class Ledger(Protocol):
 
     async def balance(self, user_id: str, period: str) -> Balance: ...
 
+    async def balances(self, user_ids: Sequence[str], period: str) -> Mapping[str, Balance]: ...
+
     async def sweep(self, now: datetime) -> list[Entry]:
         """Give back what expired, archive old outcomes; returns what expired."""
 

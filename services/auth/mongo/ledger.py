@@ -4,6 +4,7 @@ Older outcomes move to the archive, one document each: first written there, then
 month. Calls look in the month first, then in the archive, so they miss none.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -35,6 +36,9 @@ class MongoLedger:
 
     async def balance(self, user_id: str, period: str) -> Balance:
         return await self._months.balance(user_id, period)
+
+    async def balances(self, user_ids: Sequence[str], period: str) -> Mapping[str, Balance]:
+        return await self._months.balances(user_ids, period)
 
     async def reserve(self, wanted: Entry, limit: int, began_at: datetime | None = None) -> Entry:
         just_begun = began_at is not None and abs(wanted.at - began_at) <= JUST_BEGUN

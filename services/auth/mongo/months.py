@@ -29,6 +29,8 @@ from services.auth.mongo.entries import (
     path_of,
 )
 
+_COUNTERS = ("used", "committed", "adjusted")
+
 
 class Months:
     def __init__(self, months: Collection, archive: Collection) -> None:
@@ -44,11 +46,13 @@ class Months:
         )
 
     async def balance(self, user_id: str, period: str) -> Balance:
-        found = await self.months.find_one(month_id(user_id, period), "used", "committed", "adjusted")
-        if found is None:
-            return Balance(period)
-        used, adjusted = found["used"], found.get("adjusted", 0)
-        return Balance(period, used, found["committed"] + adjusted - used, adjusted)
+        return _balance(period, await self.months.find_one(month_id(user_id, period), *_COUNTERS))
+
+    async def balances(self, user_ids: Sequence[str], period: str) -> dict[str, Balance]:
+        ids = {month_id(user_id, period): user_id for user_id in user_ids}
+        found = await self.months.find({"_id": {"$in": list(ids)}}, len(ids), fields=_COUNTERS) if ids else []
+        months = {month["_id"]: month for month in found}
+        return {user_id: _balance(period, months.get(each)) for each, user_id in ids.items()}
 
     async def find(self, user_id: str, entry_id: str, now: datetime) -> Entry | None:
         """A reservation lives for less than a month, so it is in one of these months or archived."""
@@ -149,3 +153,10 @@ class Months:
         except DuplicateKeyError:
             # A newer outcome is archived already.
             return
+
+
+def _balance(period: str, month: Document | None) -> Balance:
+    if month is None:
+        return Balance(period)
+    used, adjusted = month["used"], month.get("adjusted", 0)
+    return Balance(period, used, month["committed"] + adjusted - used, adjusted)

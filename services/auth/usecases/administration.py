@@ -1,6 +1,5 @@
 """What administrators do to accounts: each change stands in the audit log before it is made."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,15 +37,12 @@ class Administration:
         """Raises PageTokenInvalid."""
         found = await self._on.users.page(place_in(token), size + 1)
         page, following = cut(found, size, lambda user: Place(user.created_at, user.user_id))
-        return await self._accounts(page, now), following
+        return await self._on.credits.accounts(page, now), following
 
     async def user_named(self, name: str, now: datetime) -> list[Account]:
         """The one with this username or email, or none."""
         user = await self._on.users.named(name)
-        return await self._accounts([user] if user else [], now)
-
-    async def _accounts(self, users: Sequence[User], now: datetime) -> list[Account]:
-        return [await self._on.credits.account(user.user_id, now) for user in users]
+        return await self._on.credits.accounts([user] if user else [], now)
 
     async def update_user(self, actor: Actor, user_id: str, changes: UserChanges, now: datetime) -> Account:
         """Raises UserNotFound, PlanUnknown, LastAdmin."""

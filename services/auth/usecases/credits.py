@@ -1,6 +1,7 @@
 """Credits: set aside before a performance, charged at what it spent, given back when it fails."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -80,6 +81,11 @@ class Credits:
     async def account(self, user_id: str, now: datetime) -> Account:
         user = await self._users.get(user_id)
         return self._account(user, await self._ledger.balance(user_id, period_of(now)))
+
+    async def accounts(self, users: Sequence[User], now: datetime) -> list[Account]:
+        """Of users that were read a moment ago, also when one is gone by now."""
+        balances = await self._ledger.balances([user.user_id for user in users], period_of(now))
+        return [self._account(user, balances[user.user_id]) for user in users]
 
     def _account(self, user: User, balance: Balance) -> Account:
         # A smaller plan, taken up late in the month, may leave less than nothing.
