@@ -120,6 +120,15 @@ async def test_users_are_shown_disabled_and_enabled(stage: Auth, cli: Terminal) 
     assert "no such user" in await cli.complains("users", "show", "nobody")
 
 
+async def test_a_user_gets_a_limit_and_the_plans_again(stage: Auth, cli: Terminal) -> None:
+    user = await new_user(stage)
+    assert (await cli.tells("users", "limit", user.username, "7"))["monthly_limit"] == 7
+    assert (await cli.tells("users", "limit", user.username, "plan"))["monthly_limit"] == 4000
+    entry = await last_entry(stage)
+    assert dict(entry.detail) == {"monthly_limit_before": "7", "monthly_limit_after": ""}
+    assert "limit" in await cli.complains("users", "limit", user.username, "-1")
+
+
 async def test_roles_are_granted_and_revoked(stage: Auth, cli: Terminal) -> None:
     user = await new_user(stage)
     assert (await cli.tells("roles", "grant", user.username, "admin"))["roles"] == "user admin"

@@ -89,6 +89,16 @@ async def test_a_limit_of_their_own_counts_instead_of_the_plans(stage: Auth) -> 
     assert (await limit(stage, user), await reserved(stage, user, 70)) == (7, 7)
 
 
+async def test_a_limit_of_their_own_ends_and_the_plans_counts_again(stage: Auth) -> None:
+    user = (await new_user(stage)).user_id
+    await stage.admin.UpdateUser(admin_pb.UpdateUserRequest(user_id=user, limit=7), metadata=ADMIN)
+    request = admin_pb.UpdateUserRequest(user_id=user, follow_plan=True)
+    assert (await stage.admin.UpdateUser(request, metadata=ADMIN)).user.monthly_limit == 100
+    assert (await limit(stage, user), await reserved(stage, user, 70)) == (100, 70)
+    both = admin_pb.UpdateUserRequest(user_id=user, follow_plan=True, limit=9)
+    assert (await refused(stage.admin.UpdateUser(both, metadata=ADMIN))).error == "INVALID_REQUEST"
+
+
 async def test_a_smaller_plan_in_mid_month_leaves_what_is_set_aside_and_gives_no_more(stage: Auth) -> None:
     user = (await new_user(stage)).user_id
     await put_on(stage, user, "fast")

@@ -28,6 +28,13 @@ def test_what_is_not_given_stays() -> None:
     assert (changed.monthly_limit, changed.disabled, changed.roles) == (0, False, ADA.roles)
 
 
+def test_who_follows_the_plan_has_no_limit_of_their_own() -> None:
+    limited = UserChanges(monthly_limit=7).applied_to(ADA)
+    follows = UserChanges(follows_plan=True)
+    assert follows.applied_to(limited) == ADA
+    assert follows.told_of(limited) == {"monthly_limit_before": "7", "monthly_limit_after": ""}
+
+
 def test_only_what_really_changes_is_told() -> None:
     changes = UserChanges(roles=("user", "admin"), disabled=False, monthly_limit=0)
     assert changes.told_of(ADA) == {

@@ -24,6 +24,12 @@ def declare(things: Any) -> None:
     ):
         users.command(verb, does, run).add_argument("user", help="username, email or id")
 
+    limit = users.command(
+        "limit", "give a user a monthly limit of their own, or the plan's again", limit_user
+    )
+    limit.add_argument("user", help="username, email or id")
+    limit.add_argument("limit", type=_limit, help='credits a month, or "plan"')
+
 
 async def list_users(built: Built, options: argparse.Namespace) -> None:
     accounts, _ = await built.ask.administration.users("", options.limit, clock())
@@ -42,6 +48,15 @@ async def disable_user(built: Built, options: argparse.Namespace) -> None:
 
 async def enable_user(built: Built, options: argparse.Namespace) -> None:
     await change_user(built, options, UserChanges(disabled=False))
+
+
+async def limit_user(built: Built, options: argparse.Namespace) -> None:
+    changes = UserChanges(monthly_limit=options.limit, follows_plan=options.limit is None)
+    await change_user(built, options, changes)
+
+
+def _limit(text: str) -> int | None:
+    return None if text == "plan" else between(0, 10_000_000)(text)
 
 
 async def change_user(built: Built, options: argparse.Namespace, changes: UserChanges) -> None:

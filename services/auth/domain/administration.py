@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from services.auth.domain.accounts import ROLE_ADMIN, ROLE_OPERATOR, ROLE_USER, User
 
@@ -17,15 +18,29 @@ class UserChanges:
     disabled: bool | None = None
     monthly_limit: int | None = None
     plan: str | None = None
+    # Ends a limit of the user's own.
+    follows_plan: bool = False
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What changes, under the names that a user has for it."""
+        named = {
+            "roles": self.roles,
+            "disabled": self.disabled,
+            "monthly_limit": self.monthly_limit,
+            "plan": self.plan,
+        }
+        given: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+        return {**given, "monthly_limit": None} if self.follows_plan else given
 
     def applied_to(self, user: User) -> User:
-        return replace(user, **{name: getattr(self, name) for name in self._given()})
+        return replace(user, **self.fields)
 
     def told_of(self, user: User) -> dict[str, str]:
         """Before and after, of what really changes."""
         told = {}
-        for name in self._given():
-            before, after = getattr(user, name), getattr(self, name)
+        for name, after in self.fields.items():
+            before = getattr(user, name)
             if before != after:
                 told[f"{name}_before"], told[f"{name}_after"] = _plain(before), _plain(after)
         return told
@@ -33,9 +48,6 @@ class UserChanges:
     def undone(self, user: User) -> "UserChanges":
         """What makes roles and access of this user what they were before."""
         return UserChanges(roles=user.roles, disabled=user.disabled)
-
-    def _given(self) -> list[str]:
-        return [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
 
 
 def roles_of(asked: Iterable[str]) -> tuple[str, ...]:

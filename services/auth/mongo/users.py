@@ -1,7 +1,6 @@
 """Users. Unique indexes decide about names, emails and activation codes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,8 +80,7 @@ class MongoUsers:
         return [_user(each) for each in found]
 
     async def change(self, user_id: str, changes: UserChanges) -> None:
-        fields = {name: value for name, value in asdict(changes).items() if value is not None}
-        if not await self._users.update({"_id": user_id}, {"$set": fields}):
+        if not await self._users.update({"_id": user_id}, {"$set": changes.fields}):
             raise UserNotFound("There is no such user.")
 
     async def replace_hash(self, user_id: str, old: str, new: str) -> None:

@@ -44,6 +44,7 @@ class AdminServicer(AdminServiceServicer):
             disabled=request.disabled if request.HasField("disabled") else None,
             monthly_limit=request.limit if request.HasField("limit") else None,
             plan=request.plan if request.HasField("plan") else None,
+            follows_plan=request.follow_plan,
         )
         account = await self._ask.administration.update_user(
             acting(), owner(request.user_id), changes, self._clock()
