@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
-from services.kernel.caller import caller, owner, self_only
+from services.kernel.caller import caller, is_caller, owner, self_only
 from services.kernel.playing import played
 from services.voice.domain import Outcome, Voice
 from services.voice.erasing import Erasing
@@ -46,7 +46,9 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.UploadVoiceFileResponse(**_fields(outcome))
 
     async def GetVoiceMeta(self, request: pb.GetVoiceMetaRequest, _: Any) -> pb.GetVoiceMetaResponse:
-        voice = await self._reading.voice(owner(request.user_id))
+        user_id, reading = owner(request.user_id), self._reading
+        mine = is_caller(request.user_id)
+        voice = await (reading.voice(user_id) if mine else reading.voice_of_another(user_id))
         clone = voice.clone
         return pb.GetVoiceMetaResponse(
             has_sample=voice.sample is not None,

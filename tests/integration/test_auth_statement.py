@@ -166,6 +166,12 @@ async def test_a_statement_is_its_users_own(stage: Auth) -> None:
     assert [each.id for each in (await entries(stage, other)).entries] == [gift]
 
 
+async def test_an_unknown_user_has_no_statement(stage: Auth) -> None:
+    request = pb.ListCreditEntriesRequest(user_id=str(uuid4()))
+    error = await refused(stage.account.ListCreditEntries(request, metadata=ADMIN))
+    assert (error.error, error.http_status) == ("USER_NOT_FOUND", 404)
+
+
 async def test_a_token_that_is_not_ours_is_refused(stage: Auth) -> None:
     user = (await new_user(stage)).user_id
     error = await refused(entries(stage, user, page_token="elsewhere"))

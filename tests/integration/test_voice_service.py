@@ -286,6 +286,17 @@ async def test_somebody_elses_voice_is_hidden(
     assert failure_of(failure.value).error == "UNAUTHENTICATED"
 
 
+async def test_administrators_see_what_there_is_of_a_voice_and_nothing_of_nobody(stage: Stage) -> None:
+    theirs, admin = signed_in(), signed_in(roles="user admin")
+    await stage.voice.UploadVoice(as_json(samples.speech(6)), **theirs)
+    assert (
+        await stage.voice.GetVoiceMeta(pb.GetVoiceMetaRequest(user_id=user_of(theirs)), **admin)
+    ).has_sample
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await stage.voice.GetVoiceMeta(pb.GetVoiceMetaRequest(user_id=f"user-{uuid4()}"), **admin)
+    assert failure_of(failure.value).error == "USER_NOT_FOUND"
+
+
 async def test_uploads_beyond_the_queue_are_asked_to_come_back(stage: Stage) -> None:
     narrow = {**stage.environment, "VOICE_SAMPLE_WORKERS": "1", "VOICE_SAMPLE_QUEUE": "1"}
     request = as_body(samples.speech())

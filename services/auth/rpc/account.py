@@ -19,5 +19,5 @@ class AccountServicer(SessionCalls, CreditCalls, ErasureCalls, AccountServiceSer
         clock: Callable[[], datetime],
     ) -> None:
         SessionCalls.__init__(self, sessions, clock)
-        CreditCalls.__init__(self, entries, clock)
+        CreditCalls.__init__(self, sessions.users, entries, clock)
         ErasureCalls.__init__(self, erasures, clock)

@@ -4,6 +4,7 @@ from typing import Final
 
 import structlog
 
+from services.kernel.caller import UserNotFound
 from services.voice.domain import (
     BlobMissing,
     Clone,
@@ -27,6 +28,13 @@ class Reading:
 
     async def voice(self, user_id: str) -> Voice:
         return await self._voices.get(user_id)
+
+    async def voice_of_another(self, user_id: str) -> Voice:
+        """For administrators. Raises UserNotFound, also for who never had a voice: here they are nobody."""
+        voice = await self._voices.get(user_id)
+        if not voice.revision:
+            raise UserNotFound("There is no voice of such a user.")
+        return voice
 
     async def sample(self, user_id: str) -> tuple[Sample, Clone | None, bytes]:
         """The user's sample as it is stored, with its clone and its MP3. Raises VoiceSampleNotFound."""
