@@ -19,7 +19,7 @@ from services.auth.keyring import KeyRing
 from services.auth.mongo import Database, open_database
 from services.auth.passwords import Argon2Cost, Argon2Passwords
 from services.auth.plans import read_plans
-from services.auth.rpc import SessionAccess, UseCases, made_by
+from services.auth.rpc import SessionAccess, UseCases, asked_by, made_by
 from services.auth.schema import SCHEMA
 from services.auth.settings import Settings
 from services.auth.tokens import JwtAccessTokens
@@ -106,7 +106,9 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
 
 def answers_of(database: Database, key: bytes, now: Callable[[], datetime]) -> KeptAnswers:
     secrets = Secrets(Seal(key), derived(key, "replay-reference"))
-    return KeptAnswers(database.answers, secrets, _LONGEST_ANSWER, now, Contents(made=made_by))
+    return KeptAnswers(
+        database.answers, secrets, _LONGEST_ANSWER, now, Contents(made=made_by, stranger=asked_by)
+    )
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

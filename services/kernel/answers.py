@@ -51,6 +51,10 @@ def _nobody(attempt: Attempt, answer: bytes) -> str:
     return ""
 
 
+def _anybody(attempt: Attempt) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """What a service knows of its requests and answers."""
@@ -59,6 +63,8 @@ class Contents:
     asked: Callable[[Attempt], bytes] = attrgetter("request")
     # The user that a stranger's request made, by its answer.
     made: Callable[[Attempt, bytes], str] = _nobody
+    # Whose key a stranger's is, by what is asked: clients choose keys, and two may choose the same.
+    stranger: Callable[[Attempt], str] = _anybody
 
 
 class KeptAnswers:
@@ -126,7 +132,8 @@ class KeptAnswers:
         return Earlier(found["request"] == request, answer)
 
     def _place(self, attempt: Attempt) -> str:
-        return self._digest(attempt.user_id.encode(), attempt.method.encode(), attempt.key.encode())
+        whose = attempt.user_id or self._contents.stranger(attempt)
+        return self._digest(whose.encode(), attempt.method.encode(), attempt.key.encode())
 
     def _digest(self, *parts: bytes) -> str:
         return hmac.digest(self._reference, b"\0".join(parts), "sha256").hex()

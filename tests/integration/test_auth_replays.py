@@ -73,6 +73,31 @@ async def test_a_registration_whose_answer_was_lost_is_answered_again(stage: Aut
     assert await refusal(again) == (400, "ACTIVATION_CODE_INVALID")
 
 
+async def test_strangers_may_use_the_same_key(stage: Auth) -> None:
+    key = uuid4().hex
+    asked = [await registration(stage) for _ in range(2)]
+    made = [await stage.auth.Register(each, metadata=under(key)) for each in asked]
+    assert made[0].user_id != made[1].user_id
+    assert await stage.auth.Register(asked[0], metadata=under(key)) == made[0]
+    resets = [
+        account_pb.ResetPasswordRequest(
+            email=user.email, activation_code=await code_of(stage), new_password="a short lion whispers"
+        )
+        for user in made
+    ]
+    for _ in range(2):
+        for reset in resets:
+            await stage.account.ResetPassword(reset, metadata=under(key))
+
+
+async def test_a_strangers_key_is_good_for_one_request_of_theirs(stage: Auth) -> None:
+    asked, key = await registration(stage), uuid4().hex
+    await stage.auth.Register(asked, metadata=under(key))
+    asked.email = asked.email.upper()
+    again = stage.auth.Register(asked, metadata=under(key))
+    assert await refusal(again) == (409, "IDEMPOTENCY_KEY_REUSED")
+
+
 async def test_registrations_at_once_are_one(stage: Auth) -> None:
     asked, key = await registration(stage), uuid4().hex
     answers = await asyncio.gather(*(stage.auth.Register(asked, metadata=under(key)) for _ in range(6)))

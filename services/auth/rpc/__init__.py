@@ -5,7 +5,7 @@ from services.auth.rpc.admin import AdminServicer
 from services.auth.rpc.api_keys import ApiKeyServicer
 from services.auth.rpc.auth import AuthServicer, UseCases
 from services.auth.rpc.erasure_calls import ErasureAccess
-from services.auth.rpc.made import made_by
+from services.auth.rpc.made import asked_by, made_by
 from services.auth.rpc.session_calls import SessionAccess
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "ErasureAccess",
     "SessionAccess",
     "UseCases",
+    "asked_by",
     "made_by",
 ]
