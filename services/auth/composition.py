@@ -24,7 +24,7 @@ from services.auth.schema import SCHEMA
 from services.auth.settings import Settings
 from services.auth.tokens import JwtAccessTokens
 from services.auth.usecases.administration import Administration, Subjects
-from services.auth.usecases.api_keys import KeyAccess
+from services.auth.usecases.api_keys import KeyAccess, Owners
 from services.auth.usecases.audit import AuditLog
 from services.auth.usecases.codes import CodeBatches
 from services.auth.usecases.credentials import Credentials
@@ -82,6 +82,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
             slowdown = _slowdown(settings, valkey)
             credentials = Credentials(database.users, passwords, slowdown)
             ledger = Credits(database.users, database.ledger, rules)
+            owners = Owners(database.users, database.sessions)
             audit = AuditLog(database.audit, uuid4)
             ask = UseCases(
                 registrations=registrations,
@@ -89,7 +90,7 @@ async def build(settings: Settings) -> AsyncIterator[Built]:
                 credits=ledger,
                 users=database.users,
                 keys=keys,
-                key_access=KeyAccess(database.users, database.api_keys, access, uuid4, _new_secret),
+                key_access=KeyAccess(owners, database.api_keys, access, uuid4, _new_secret),
                 administration=Administration(
                     Subjects(database.users, database.sessions, database.api_keys, ledger),
                     audit,

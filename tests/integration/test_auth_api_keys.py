@@ -88,6 +88,12 @@ async def test_a_key_of_an_administrator_is_no_administrator(stage: Auth) -> Non
     assert (await claims_of(stage, made.key))["roles"] == "user"
 
 
+async def test_a_token_of_no_session_makes_no_key(stage: Auth) -> None:
+    me = (*await somebody(stage), ("x-session-id", str(uuid4())))
+    error = await refused(create(stage, me))
+    assert (error.error, error.http_status) == ("SESSION_ENDED", 401)
+
+
 async def test_a_key_is_shown_once_and_kept_as_a_hash(stage: Auth, variables: dict[str, str]) -> None:
     me = await somebody(stage)
     made = await create(stage, me, name="web shop")

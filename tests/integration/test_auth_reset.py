@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 
 from services.auth.domain.accounts import User
 from services.auth.domain.codes import CodeState
-from services.auth.domain.errors import ApiKeyInvalid, CredentialsInvalid
+from services.auth.domain.errors import ApiKeyInvalid, CredentialsInvalid, SessionEnded
 from services.auth.domain.sessions import Client
 from services.auth.usecases.api_keys import WantedKey
 from services.auth.usecases.credentials import Credentials
@@ -20,6 +20,7 @@ from services.auth.usecases.login import Logins
 from tests.integration.auth_clock_stage import (
     PASSWORD,
     Stage,
+    claims_of,
     failure,
     login,
     new_code,
@@ -65,6 +66,17 @@ async def test_a_reset_ends_all_api_keys(stage: Stage) -> None:
     assert await keys.list(user.user_id, stage.clock()) == []
     _, newer = await keys.create(user.user_id, WantedKey("shop"), stage.clock())
     assert await keys.exchange(newer, stage.clock())
+
+
+async def test_a_token_from_before_the_reset_makes_no_api_key(stage: Stage) -> None:
+    user, keys = await new_user(stage), stage.built.ask.key_access
+    older = claims_of(await login(stage, user.username))["sid"]
+    stage.clock.advance(seconds=1)
+    await reset(stage, user.email, await new_code(stage), NEW)
+    with pytest.raises(SessionEnded):
+        await keys.create(user.user_id, WantedKey("shop"), stage.clock(), older)
+    newer = claims_of(await login(stage, user.username, NEW))["sid"]
+    assert await keys.create(user.user_id, WantedKey("shop"), stage.clock(), newer)
 
 
 async def test_no_api_key_outlives_a_reset_that_died_before_it_was_deleted(stage: Stage) -> None:

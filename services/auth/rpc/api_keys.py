@@ -27,7 +27,8 @@ class ApiKeyServicer(ApiKeyServiceServicer):
     ) -> pb.CreateApiKeyResponse:
         expires_at = moment_of(request.expires_at) if request.HasField("expires_at") else None
         wanted = WantedKey(request.name, tuple(request.scopes), expires_at)
-        key, text = await self._keys.create(caller().user_id, wanted, self._clock())
+        who = caller()
+        key, text = await self._keys.create(who.user_id, wanted, self._clock(), who.session_id)
         return pb.CreateApiKeyResponse(
             id=key.key_id,
             name=key.name,

@@ -8,10 +8,11 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from services.auth.domain.accounts import User
 from services.auth.domain.api_keys import PREFIX, SHOWN_CHARACTERS, ApiKey, digest_of, scopes_of
-from services.auth.domain.errors import ApiKeyInvalid, ApiKeyNotFound
+from services.auth.domain.errors import ApiKeyInvalid, ApiKeyNotFound, SessionEnded
 from services.auth.domain.paging import Place, cut, place_in
-from services.auth.ports import ApiKeys, ApiKeyTokens, Users
+from services.auth.ports import ApiKeys, ApiKeyTokens, Sessions, Users
 from services.kernel.caller import UserNotFound
 
 log = structlog.get_logger()
@@ -26,29 +27,45 @@ class WantedKey:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Owners:
+    """Who makes keys, and in which session."""
+
+    users: Users
+    sessions: Sessions
+
+
 class KeyAccess:
     """`new_secret` gives 256 random bits as text; outside of tests it is `secrets.token_urlsafe`."""
 
     def __init__(
         self,
-        users: Users,
+        owners: Owners,
         keys: ApiKeys,
         tokens: ApiKeyTokens,
         new_id: Callable[[], UUID],
         new_secret: Callable[[], str],
     ) -> None:
-        self._users = users
+        self._owners = owners
         self._keys = keys
         self._tokens = tokens
         self._new_id = new_id
         self._new_secret = new_secret
 
-    async def create(self, user_id: str, wanted: WantedKey, now: datetime) -> tuple[ApiKey, str]:
-        """The key and its text, which nobody can read again. Raises ApiKeysExhausted."""
+    async def create(
+        self, user_id: str, wanted: WantedKey, now: datetime, session_id: str = ""
+    ) -> tuple[ApiKey, str]:
+        """The key and its text, which nobody can read again. Raises ApiKeysExhausted, SessionEnded.
+
+        A token is good for a while after its session has ended; nobody may make of it a key that lasts.
+        """
+        user = await self._owners.users.get(user_id)
+        if session_id and not await self._lives(session_id, user, now):
+            raise SessionEnded("The session has ended.")
         text = PREFIX + self._new_secret()
         key = ApiKey(
             key_id=str(self._new_id()),
-            user_id=(await self._users.get(user_id)).user_id,
+            user_id=user.user_id,
             name=wanted.name,
             scopes=scopes_of(wanted.scopes),
             created_at=now,
@@ -59,6 +76,10 @@ class KeyAccess:
         await self._keys.add(key, now)
         log.info("api_key_created", key_id=key.key_id, scopes=key.scopes)
         return key, text
+
+    async def _lives(self, session_id: str, user: User, now: datetime) -> bool:
+        session = await self._owners.sessions.get(session_id)
+        return session is not None and session.live(now) and session.outlives(user.signed_out_at)
 
     async def list(self, user_id: str, now: datetime) -> list[ApiKey]:
         """All of them, newest first: there are few."""
@@ -94,7 +115,7 @@ class KeyAccess:
 
     async def _owner_honours(self, key: ApiKey) -> bool:
         try:
-            return (await self._users.get(key.user_id)).honours_keys_of(key.created_at)
+            return (await self._owners.users.get(key.user_id)).honours_keys_of(key.created_at)
         except UserNotFound:
             return False
 
