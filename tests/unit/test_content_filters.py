@@ -1,5 +1,6 @@
 """What may not be put into a user's mouth, and what must not be mistaken for it."""
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from services.content.domain import Brief, ContentRefused, Routine
 from services.content.filters import Category, Filters, load_filters
-from services.content.filters.vocabulary import Innocents, load_vocabularies
+from services.content.filters.vocabulary import Innocents, Reading, load_vocabularies
 from services.content.models.phrasebook import load_phrasebooks
 from services.kernel.errors import Kind
 
@@ -71,6 +72,22 @@ def test_a_title_is_let_through_but_not_what_stands_around_it() -> None:
     assert FILTERS.category_of("I dreamt of Pussy Riot", "en") is None
     assert FILTERS.category_of("fuck Pussy Riot", "en") is Category.PROFANITY
     assert FILTERS.category_of("pussy", "en") is Category.PROFANITY
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_pattern_needs_is_in_all_that_it_finds(language: str) -> None:
+    """It is looked for first, and alone: what lacked it would pass unread."""
+    texts = [text for examples in EXAMPLES["refused"][language].values() for text in examples]
+    readings = [Reading.of(text) for text in texts]
+    patterns = [each for listed in load_vocabularies(LISTED)[language].patterns.values() for each in listed]
+    assert any(pattern.needs for pattern in patterns)
+    missed = [
+        (pattern.regex.pattern, reading.original)
+        for pattern in patterns
+        for reading in readings
+        if replace(pattern, needs=None).found_in(reading) != pattern.found_in(reading)
+    ]
+    assert missed == []
 
 
 def test_every_exception_is_needed() -> None:

@@ -1,8 +1,9 @@
 """A first sentence that is spoken while the second is still being written, and what can come of it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -24,6 +25,7 @@ from services.content.domain import (
 )
 from services.content.models.endings import PhrasebookEndings
 from services.content.models.phrasebook import LANGUAGES, load_phrasebooks
+from services.content.opening import Opening
 from tests.content_doubles import ENDINGS, FILTERS, GOOD, LEXICON, ScriptedModel, asking, writing
 from tests.contract.test_content_recent_notes import MemoryRecentNotes
 
@@ -238,6 +240,39 @@ def test_endings_are_none_of_those_given_lately() -> None:
     again = set(endings.of(FIRST, brief(avoid=frozenset({fingerprint(first)}))))
     assert first not in again
     assert again
+
+
+class CountingEar:
+    """Tells languages apart as ever, and counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = list[str]()
+
+    def odds(self, text: str) -> Mapping[str, float]:
+        self.asked.append(text)
+        return LEXICON.tongues.odds(text)
+
+
+class CountingChance(Random):
+    draws = 0
+
+    def getrandbits(self, k: int, /) -> int:
+        self.draws += 1
+        return super().getrandbits(k)
+
+
+@pytest.mark.parametrize("first", [FIRST, SILENT], ids=["with the value", "without it"])
+def test_a_first_sentence_goes_as_soon_as_one_ending_is_found(first: str) -> None:
+    """Whoever waits for the first sound waits for this: nothing is judged twice, or for nothing."""
+    ear, chance = CountingEar(), CountingChance(3)
+    lexicon = replace(LEXICON, tongues=ear)
+    endings = PhrasebookEndings(load_phrasebooks(), lexicon, chance)
+    gone = list[str]()
+    opening = Opening(brief(), lexicon, lambda text: endings.of(text, brief()), gone.append)
+    assert opening.goes(first + " It")
+    assert gone == [first]
+    assert len(ear.asked) == 2
+    assert chance.draws <= 10
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import unicodedata
 
 import pytest
+import regex  # type: ignore[import-untyped]
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from services.content.domain import (
     ValueNotSpeakable,
     ValueTooLong,
     characters,
+    keeps_rules,
     mentions,
     normalise_value,
     repair,
@@ -140,6 +142,41 @@ def test_length_adds_up_by_grapheme(graphemes: list[str]) -> None:
 
 def test_length_is_counted_as_people_see_it() -> None:
     assert characters("e\u0301👨‍👩‍👧🇪🇸") == 3
+
+
+@given(st.text(st.sampled_from("ab é’…—ß\r\n\u00ad\u0301\u200d猫👨🇪각")))
+def test_plain_letters_are_counted_as_graphemes_are(text: str) -> None:
+    assert characters(text) == len(regex.findall(r"\X", text))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "said", "loosely"),
+    [
+        ("it’s who’s there again", "Who's there", 0, 1),
+        ("a  b and a b", "a  b", 1, 2),
+        ("STRASSE, straße, Strassen", "straße", 2, 2),
+        ("aa aaa", "aa", 1, 1),
+        ("M*A*S*H and MASH", "M*A*S*H", 1, 1),
+    ],
+)
+def test_a_value_is_known_as_typed_or_as_models_spell_it(
+    text: str, value: str, said: int, loosely: int
+) -> None:
+    assert mentions(text, value) == said
+    assert words_around(text, value, loosely=True).count("\N{OBJECT REPLACEMENT CHARACTER}") == loosely
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["I woke up", " with Leo", " on my mind", ". ", "*", '"', " thinking of my sign", " e "]
+        )
+    )
+)
+def test_a_text_keeps_the_rules_when_it_breaks_none(pieces: list[str]) -> None:
+    text, about = "".join(pieces), brief(routine=Routine.STAR_SIGNS)
+    for each in (text, padded(text)):
+        assert keeps_rules(each, about, LEXICON) is (violations(each, about, LEXICON) == ())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from services.content.domain.outcomes import (
 )
 from services.content.domain.repairs import repair
 from services.content.domain.routines import Routine
-from services.content.domain.rules import Rule, Violation, violations
+from services.content.domain.rules import Rule, Violation, keeps_rules, violations
 from services.content.domain.topics import names_topic
 from services.content.domain.values import mentions, normalise_value, words_around
 from services.content.domain.words import (
@@ -60,6 +60,7 @@ __all__ = [
     "first_sentence",
     "fold",
     "has_stop",
+    "keeps_rules",
     "mentions",
     "names_topic",
     "normalise_value",

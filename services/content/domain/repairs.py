@@ -5,7 +5,7 @@ import unicodedata
 import regex  # type: ignore[import-untyped]
 
 from services.content.domain.blemishes import BULLET, EMOJI, ENUMERATION, LABEL, MARKUP, QUOTE
-from services.content.domain.values import MASK, mention
+from services.content.domain.values import MASK, words_around
 from services.content.domain.words import GLUED
 
 _SPACES = regex.compile(r"[\s\p{Cc}\p{Zl}\p{Zp}]+")
@@ -21,7 +21,7 @@ _STRAY_MARK = regex.compile(rf"(?<=^|\s|{MASK})\p{{M}}+")
 def repair(text: str, value: str) -> str:
     """Put right what changes no word: spaces, quotes, labels, markup, and the value's own spelling."""
     plain = unicodedata.normalize("NFC", text).replace(MASK, "")
-    masked = str(mention(value, loosely=True).sub(MASK, plain))
+    masked = words_around(plain, value, loosely=True)
     before = None
     # Taking one thing away may bring another to light: a label inside quotes, a quote inside a label.
     while masked != before:

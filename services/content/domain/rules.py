@@ -1,5 +1,6 @@
 """The rules of a note's text, whoever wrote it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -59,9 +60,26 @@ def violations(text: str, brief: Brief, lexicon: Lexicon) -> tuple[Violation, ..
         _topic(around, brief.giveaways),
         _sentence_count(around, brief.language),
         _language(around, brief.language, lexicon.tongues),
-        *(Violation(rule, said) for rule, pattern, said in _FORMS if pattern.search(around)),
+        *_forms(around),
     )
     return tuple(violation for violation in found if violation is not None)
+
+
+def keeps_rules(text: str, brief: Brief, lexicon: Lexicon) -> bool:
+    """Whether it breaks none. What costs least is looked at first, and the first broken rule decides."""
+    if _length(text) or _value(text, brief.value):
+        return False
+    around = words_around(text, brief.value)
+    return not (
+        _sentence_count(around, brief.language)
+        or any(_forms(around))
+        or _topic(around, brief.giveaways)
+        or _language(around, brief.language, lexicon.tongues)
+    )
+
+
+def _forms(around: str) -> Iterator[Violation]:
+    return (Violation(rule, said) for rule, pattern, said in _FORMS if pattern.search(around))
 
 
 def _length(text: str) -> Violation | None:

@@ -1,6 +1,7 @@
 """The value: how it may be typed, and where it is said."""
 
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 
 import regex  # type: ignore[import-untyped]
@@ -30,21 +31,31 @@ _KOREAN_PARTICLES = (
     "밖에|조차|마저|나|이나|든|이든|아|야|이야|요|이요|이에요|예요|라|이라|라고|이라고|라는|이라는|라서|이라서|"
     "라면|이라면|란|이란|님|씨|뿐|다|이다|였다|이었다|였어|이었어|였는데|이었는데|인|인데|인지|일|입니다|이네|네|같은|같이"
 )
+
+
+def _edges(*edges: tuple[str, str]) -> tuple[tuple[regex.Pattern[str], regex.Pattern[str]], ...]:
+    return tuple((regex.compile(kind, regex.V1), regex.compile(edge, regex.V1)) for kind, edge in edges)
+
+
 # Where a word begins after, and ends before: kana before a hiragana word are particles or endings.
-_BEFORE = (
+_BEFORE = _edges(
     (_SPACED, rf"(?<!{_SPACED})"),
     (_KANJI_NUMBER, rf"(?<!{_KANJI_NUMBER})"),
     (_KATAKANA, rf"(?<!{_KATAKANA})"),
     (_HIRAGANA, rf"(?:(?<!{_HIRAGANA})|(?<=[がをはにのともでへやかてたな]))"),
     (_HANGUL, rf"(?<!{_HANGUL})"),
 )
-_AFTER = (
+_AFTER = _edges(
     (_SPACED, rf"(?!{_SPACED})"),
     (_KANJI_NUMBER, rf"(?!{_KANJI_NUMBER})"),
     (_KATAKANA, rf"(?!{_KATAKANA})"),
     (_HIRAGANA, rf"(?={_JAPANESE_PARTICLES}|(?!{_HIRAGANA}))"),
     (_HANGUL, rf"(?=(?:{_KOREAN_PARTICLES}){{0,3}}(?!{_HANGUL}))"),
 )
+_ANY_PLACE = regex.compile("")
+# What is spelled in more ways than one.
+_APOSTROPHE = regex.compile("['’]")
+_LOOSE = regex.compile(r"['’\s]")
 
 
 def normalise_value(value: str) -> str:
@@ -62,27 +73,43 @@ def normalise_value(value: str) -> str:
 
 def mentions(text: str, value: str) -> int:
     """How often the value is said, in any case, but not inside another word."""
-    return len(mention(value).findall(text))
+    return sum(1 for _ in _places(text, value))
 
 
-def words_around(text: str, value: str) -> str:
-    """The text with its value masked: a value keeps its own dots, quotes and topic words."""
-    return str(mention(value).sub(MASK, text))
+def words_around(text: str, value: str, *, loosely: bool = False) -> str:
+    """The text with its value masked: a value keeps its own dots, quotes and topic words.
+
+    Loosely, it is also known with the apostrophes and spaces of models, who like typographic ones and lose
+    double ones.
+    """
+    around, end = "", 0
+    for begin, behind in _places(text, value, loosely=loosely):
+        around += text[end:begin] + MASK
+        end = behind
+    return around + text[end:]
+
+
+def _places(text: str, value: str, *, loosely: bool = False) -> Iterator[tuple[int, int]]:
+    """Where the value is a word of its own. Chinese characters have no edges: any place they stand is one."""
+    before, after = _edge(_BEFORE, value[0]), _edge(_AFTER, value[-1])
+    marks, end = _LOOSE.findall(value), 0
+    for found in _spelled(value).finditer(text, overlapped=True):
+        begin, behind = found.span()
+        as_typed = loosely or _LOOSE.findall(found.group()) == marks
+        if begin >= end and as_typed and before.match(text, begin) and after.match(text, behind):
+            yield begin, behind
+            end = behind
 
 
 @lru_cache(maxsize=512)
-def mention(value: str, *, loosely: bool = False) -> regex.Pattern[str]:
-    """The value as a word of its own. Chinese characters have no edges: any place they stand is one."""
-    literal = regex.escape(value, special_only=True, literal_spaces=True)
-    if loosely:
-        # Models like typographic apostrophes and lose double spaces; the value keeps the typed ones.
-        words = (regex.escape(word, special_only=True) for word in value.split())
-        literal = regex.sub(r"['’]", "['’]", r"\s+".join(words))
-    before = _edge(_BEFORE, value[0])
-    after = _edge(_AFTER, value[-1])
-    # Case is of no matter to the edges, and takes a millisecond to find that out for each.
-    return regex.compile(f"(?-i:{before}){literal}(?-i:{after})", regex.IGNORECASE | regex.V1)
+def _spelled(value: str) -> regex.Pattern[str]:
+    """In any case, with any apostrophes and spaces. The edges are no part of it: compiling them anew for each
+    value would hold up everybody for a millisecond."""
+    words = (regex.escape(word, special_only=True) for word in value.split())
+    return regex.compile(_APOSTROPHE.sub("['’]", r"\s+".join(words)), regex.IGNORECASE | regex.V1)
 
 
-def _edge(edges: tuple[tuple[str, str], ...], letter: str) -> str:
-    return next((edge for kind, edge in edges if regex.match(kind, letter, regex.V1)), "")
+def _edge(
+    edges: tuple[tuple[regex.Pattern[str], regex.Pattern[str]], ...], letter: str
+) -> regex.Pattern[str]:
+    return next((edge for kind, edge in edges if kind.match(letter)), _ANY_PLACE)

@@ -26,6 +26,8 @@ _LETTER_WITH_STOP = regex.compile(r"\p{L}\.")
 _STOP = regex.compile(r"[。！？｡．]+[\s」』”’）)]*|[.!?…‽؟]+[\"'”’»)]*(?:\s+|$)")
 # Of what follows a stop, so many tell whether it ended a sentence.
 _DECIDING_CHARACTERS = 2
+# One character each, whatever stands beside them: Latin without combining marks, dashes and quotes of print.
+_ONE_EACH = regex.compile(r"[\x00-\x0c\x0e-\u02ff\u2010-\u2027]*+")
 _LAST_WORD = regex.compile(r"(?<![\p{L}\p{N}.])([\p{L}.]+)$")
 
 
@@ -45,6 +47,8 @@ def words_of(text: str) -> list[str]:
 
 def characters(text: str) -> int:
     """Length as people count it: one for each grapheme."""
+    if _ONE_EACH.fullmatch(text):
+        return len(text)
     return sum(1 for _ in regex.finditer(r"\X", text))
 
 

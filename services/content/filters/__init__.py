@@ -66,6 +66,8 @@ class Filters:
 
     def category_of(self, text: str, language: str) -> Category | None:
         """What a text is refused for, if anything. Film titles, places and names are let through first."""
+        if not text:
+            return None
         reading = Reading.of(self._innocents.removed_from(text[:_READ_AT_MOST]))
         found = {
             name

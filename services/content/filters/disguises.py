@@ -15,6 +15,8 @@ _LATIN = "abekmhopctyxisjdqwbu"
 _TO_LATIN = str.maketrans(_CYRILLIC, _LATIN)
 _TO_CYRILLIC = str.maketrans(_LATIN, _CYRILLIC)
 
+# Nothing can hide in these: plain letters, none three times in a row, and the stop or comma behind them.
+_PLAIN = regex.compile(r"(?:([a-z])(?!\1\1))+[.,;:?]?")
 _TOKEN = regex.compile(r"\S+")
 _SPELLED_OUT = regex.compile(
     r"(?<![\p{L}\p{N}])[\p{L}\p{N}@$!](?:[\s.,_*·/|~-]{1,3}[\p{L}\p{N}@$!](?![\p{L}\p{N}])){2,20}"
@@ -40,7 +42,7 @@ def undisguised(folded: str) -> Iterator[str]:
     """Words that a folded text may be hiding; a handful for each of its own, so the work is bounded."""
     tokens = _TOKEN.findall(folded)
     for token in tokens:
-        if _LETTER.search(token) and not _GLUED.search(token):
+        if not _PLAIN.fullmatch(token) and _LETTER.search(token) and not _GLUED.search(token):
             yield from _readings(token)
     for spelled in _SPELLED_OUT.findall(folded):
         yield from _readings(_NO_LETTER.sub("", spelled) if _LETTER.search(spelled) else "")
