@@ -72,7 +72,7 @@ class Filters:
         found = {
             name
             for own, vocabulary in self._vocabularies.items()
-            for name in vocabulary.categories_of(reading, at_home=own in (language, "en"))
+            for name in vocabulary.categories_of(reading, at_home=own == language)
         }
         return next((category for category in Category if category.value in found), None)
 
