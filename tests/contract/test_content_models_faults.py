@@ -93,6 +93,15 @@ async def test_a_slow_gemini_is_heard_out_and_a_refusing_one_believed(simulator:
             await composed(remote, brief())
 
 
+@pytest.mark.parametrize(("ended", "cause"), [("RECITATION", "recitation"), ("LANGUAGE", "language")])
+@pytest.mark.parametrize("said", ["", "I woke up with Leo"])
+async def test_a_gemini_that_gives_up_on_its_own_text_does_not_refuse_the_value(
+    provider: Provider, said: str, ended: str, cause: str
+) -> None:
+    provider.streams(GEMINI.piece(said), {"candidates": [{"finishReason": ended}]})
+    assert await cause_of_failure(GEMINI, at(provider)) == cause
+
+
 async def test_gemini_is_told_that_its_key_is_wrong() -> None:
     async with running(Options(latency=0.0, key="another-key")) as simulator:
         assert await cause_of_failure(GEMINI, simulator.url) == "key_refused"

@@ -18,7 +18,10 @@ from services.content.models.wire import (
     rejected,
 )
 
-_REFUSALS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"})
+_REFUSALS = frozenset({"SAFETY", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"})
+# These say nothing about the value: its own text came too close to something it had read, or it thinks that
+# it was asked in a language that it cannot write. Another model writes on.
+_GIVEN_UP = {"RECITATION": "recitation", "LANGUAGE": "language"}
 # Values are film titles, names of strangers and things people dislike; the mildest filter still holds.
 _SAFETY = [
     {"category": f"HARM_CATEGORY_{harm}", "threshold": "BLOCK_ONLY_HIGH"}
@@ -81,6 +84,8 @@ def _read(answer: dict[str, Any]) -> tuple[str, bool]:
     ended = candidate.get("finishReason")
     if ended in _REFUSALS:
         raise refused()
+    if ended in _GIVEN_UP:
+        raise ModelUnavailable("The text model broke off.", _GIVEN_UP[ended])
     # The last event of a stream may tell only why it ended.
     parts = candidate.get("content", {}).get("parts", [])
     said = "".join(part["text"] for part in parts if "text" in part and not part.get("thought"))
