@@ -29,6 +29,8 @@ _NONCE_BYTES: Final = 12
 # Takes the key, or answers what the one who has it asked and was told.
 _CLAIM: Final = """
 local held = redis.call('HMGET', KEYS[1], 'attempt', 'request', 'answer', 'until', 'expires')
+-- Asked twice when the first answer was lost.
+if held[1] == ARGV[1] then return {} end
 local now = tonumber(ARGV[3])
 if held[1] and tonumber(held[5]) > now and (held[3] or tonumber(held[4]) > now) then
   return {held[2], held[3] or ''}

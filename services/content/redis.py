@@ -26,13 +26,16 @@ KEPT_SECONDS: Final = 30 * 86_400
 MOST_THOUGHTS: Final = 100
 _NONCE_BYTES: Final = 12
 
-# Adds a note unless it is there, and returns whether it was new. Atomic: of two callers, one wins.
+# Adds a note unless it is there, and returns whether it was new. Atomic: of two callers, one wins. Asked
+# twice when the first answer was lost, it finds what it added itself, at the very moment that it asks with.
 _CLAIM: Final = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
-local new = redis.call('ZADD', KEYS[1], 'NX', ARGV[2], ARGV[1])
+local given = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if given then return tonumber(given) == tonumber(ARGV[2]) and 1 or 0 end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -tonumber(ARGV[4]) - 1)
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-return new
+return 1
 """
 # The first thought decides when all of a user's go, so none is kept for longer than the limit.
 _KEEP: Final = """

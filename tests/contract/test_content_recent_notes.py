@@ -12,6 +12,7 @@ from services.content.domain import RecentNotesUnavailable
 from services.content.ports import RecentNotes
 from services.content.redis import KEPT, KEPT_SECONDS, ValkeyRecentNotes
 from services.kernel.cache import cache_client
+from tests.contract.losing_way import losing_way
 
 DAY = 86_400
 
@@ -69,6 +70,17 @@ async def test_a_note_can_be_claimed_once(recent: RecentNotes) -> None:
     claimed = await asyncio.gather(*(recent.claim(user, "a") for _ in range(20)))
     assert sorted(claimed) == [False] * 19 + [True]
     assert await recent.claim(other, "a")
+
+
+async def test_a_claim_whose_answer_is_lost_is_not_taken_for_somebody_elses(valkey_url: str) -> None:
+    user = str(uuid4())
+    async with losing_way(valkey_url) as way, cache_client(way.url, seconds=5) as valkey:
+        recent = ValkeyRecentNotes(valkey)
+        assert await recent.claim(user, "a")
+        way.loses_the_next = True
+        assert await recent.claim(user, "b")
+        assert way.lost == 1
+        assert not await recent.claim(user, "b")
 
 
 async def test_only_the_latest_notes_are_kept(recent: RecentNotes) -> None:

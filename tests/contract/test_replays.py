@@ -19,6 +19,7 @@ from services.kernel.database import database_client
 from services.kernel.replay import Attempt, Earlier, Replays
 from services.voice.answers import kept_answers
 from services.voice.blobs import Keys
+from tests.contract.losing_way import losing_way
 
 KEY = bytes(range(32))
 # How long a call may take; a process that has the key for longer has died.
@@ -158,3 +159,13 @@ async def test_without_the_cache_a_key_counts_as_new(clock: Clock) -> None:
         await answers.keep(first, b"answer")
         await answers.free(first)
         assert await answers.claim(again(first)) is None
+
+
+async def test_a_key_is_had_by_who_took_it_though_the_answer_was_lost(valkey_url: str, clock: Clock) -> None:
+    async with losing_way(valkey_url) as way, cache_client(way.url, seconds=5) as valkey:
+        answers, first = ValkeyAnswers(valkey, clock), attempt()
+        await answers.claim(attempt())
+        way.loses_the_next = True
+        assert await answers.claim(first) is None
+        assert way.lost == 1
+        assert await answers.claim(again(first)) == Earlier(same_request=True, answer=None)
