@@ -103,9 +103,10 @@ def _written_by(prompts: Prompts, models: Sequence[Model], settings: Settings) -
 
 
 async def _http(base_url: str, seconds: float, stack: AsyncExitStack) -> httpx.AsyncClient:
-    # Performances may be minutes apart; a new connection would cost each of them a handshake.
+    # Performances may be minutes apart; a new connection would cost each of them a handshake. Not HTTP/2,
+    # where an answer that nobody reads to its end goes on, and uses up the window that all others share.
     limits = httpx.Limits(max_connections=100, keepalive_expiry=_KEPT_OPEN_SECONDS)
-    client = httpx.AsyncClient(base_url=base_url, http2=True, timeout=seconds, limits=limits)
+    client = httpx.AsyncClient(base_url=base_url, timeout=seconds, limits=limits)
     return await stack.enter_async_context(client)
 
 

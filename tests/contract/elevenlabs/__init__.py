@@ -9,7 +9,7 @@ from pydantic import HttpUrl
 
 from services.synthesis.domain import EnrolledVoice, Utterance
 from services.synthesis.engines.elevenlabs import ElevenLabsEngine, ElevenLabsSettings
-from services.synthesis.ports import Engine
+from services.synthesis.ports import Engine, SpeaksAsWritten
 from services.synthesis.settings import GateSettings
 from services.voice.ports import NormalisedSample, Provider
 
@@ -52,3 +52,13 @@ async def take(engine: Engine, utterance: Utterance, voice: EnrolledVoice) -> by
 
 async def say(engine: Engine, voice: EnrolledVoice, text: str = NOTE) -> bytes:
     return await take(engine, Utterance(text, "en"), voice)
+
+
+async def in_pieces(engine: SpeaksAsWritten, voice: EnrolledVoice, *texts: str) -> bytes:
+    async def further() -> AsyncIterator[str]:
+        for text in texts[1:]:
+            yield text
+
+    speech = engine.speak_as_written(Utterance(texts[0], "en"), further(), voice)
+    async with aclosing(speech) as chunks:
+        return b"".join([chunk async for chunk in chunks])

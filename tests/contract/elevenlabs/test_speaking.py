@@ -26,7 +26,7 @@ from services.synthesis.engines.elevenlabs import ElevenLabsEngine, VoicesMadeEl
 from services.synthesis.engines.tone import heard_hz
 from services.synthesis.ports import Engine, SpeaksAsWritten
 from services.voice.providers.elevenlabs import ElevenLabsProvider
-from tests.contract.elevenlabs import NOTE, clone, say, speaking, take
+from tests.contract.elevenlabs import NOTE, clone, in_pieces, say, speaking, take
 
 
 @pytest.mark.parametrize("language", ["en", "es", "en-GB", "zh-Hant-TW"])
@@ -177,16 +177,6 @@ async def test_the_environment_switches_it_on(
         await say(engine, voice)
     effects = (await simulator.audit())["effects"]
     assert effects[-1]["model"] == "eleven_multilingual_v2"
-
-
-async def in_pieces(engine: SpeaksAsWritten, voice: EnrolledVoice, *texts: str) -> bytes:
-    async def further() -> AsyncIterator[str]:
-        for text in texts[1:]:
-            yield text
-
-    speech = engine.speak_as_written(Utterance(texts[0], "en"), further(), voice)
-    async with aclosing(speech) as chunks:
-        return b"".join([chunk async for chunk in chunks])
 
 
 async def test_each_piece_of_a_text_is_told_what_was_said_before(listener: Listener, key_file: Path) -> None:

@@ -24,6 +24,7 @@ from services.synthesis.domain import (
 )
 from services.synthesis.engines.elevenlabs.refusals import (
     NoSeatLeft,
+    NotTaken,
     ProviderBusy,
     ProviderClosedToUs,
     VoicesMadeElsewhere,
@@ -63,7 +64,9 @@ class ElevenLabsEngine:
         self._http = httpx.AsyncClient(
             base_url=str(self._settings.base_url),
             headers={"xi-api-key": self._key},
-            http2=True,
+            # Over HTTP/2, httpcore only stops reading when a listener leaves: the provider goes on, and what
+            # it sends uses up the window of the one connection, until no memo of this process has audio.
+            http2=False,
             timeout=httpx.Timeout(self._settings.silence_seconds, connect=_CONNECT_SECONDS),
             limits=httpx.Limits(
                 max_connections=self._settings.connections,
@@ -116,7 +119,10 @@ class ElevenLabsEngine:
                 if not text.strip():
                     continue
                 request = self._request(replace(utterance, text=text.strip()), voice, before)
-                async with aclosing(_heard(await self._gone_on(request), text)) as speech:
+                first, speech = await self._gone_on(request, text)
+                async with aclosing(speech):
+                    if first:
+                        yield first
                     async for pcm in speech:
                         yield pcm
 
@@ -156,7 +162,7 @@ class ElevenLabsEngine:
     async def _begun(self, request: httpx.Request, seat: Seat) -> httpx.Response:
         """The response whose audio begins. Asks again only when the provider did not take the request."""
         async for attempt in stamina.retry_context(
-            on=ProviderBusy,
+            on=(ProviderBusy, NotTaken),
             attempts=_ATTEMPTS,
             timeout=max(seat.seconds_left, _FIRST_PAUSE_SECONDS),
             wait_initial=_FIRST_PAUSE_SECONDS,
@@ -167,9 +173,10 @@ class ElevenLabsEngine:
                 return await self._sent_from_a_seat(request, seat)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _gone_on(self, request: httpx.Request) -> httpx.Response:
-        """For a memo that is being heard: it is asked again whatever the cause, unless that cannot help. The
-        seat is ours; a provider that counts the request before as still running is only behind."""
+    async def _gone_on(self, request: httpx.Request, text: str) -> tuple[bytes, AsyncGenerator[bytes, None]]:
+        """A piece's first chunk, and the rest. For a memo that is being heard: until the piece has a chunk it
+        is asked for again whatever the cause, unless that cannot help. The seat is ours; a provider that
+        counts the request before as still running is only behind."""
         async for attempt in stamina.retry_context(
             on=_may_pass,
             attempts=_ATTEMPTS,
@@ -179,7 +186,8 @@ class ElevenLabsEngine:
             wait_jitter=_FIRST_PAUSE_SECONDS,
         ):
             with attempt:
-                return await self._sent(request)
+                speech = _heard(await self._sent(request), text)
+                return await anext(speech, b""), speech
         raise AssertionError("the last attempt returns or raises")
 
     async def _sent_from_a_seat(self, request: httpx.Request, seat: Seat) -> httpx.Response:
@@ -194,6 +202,8 @@ class ElevenLabsEngine:
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         try:
             response = await self._http.send(request, stream=True)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise NotTaken("The speech provider cannot be reached.") from error
         except httpx.HTTPError as error:
             raise EngineUnavailable("The speech provider does not answer.") from error
         try:
@@ -224,7 +234,7 @@ async def _heard(response: httpx.Response, text: str) -> AsyncGenerator[bytes, N
     except httpx.HTTPError as error:
         raise EngineUnavailable("The speech provider broke off.") from error
     finally:
-        # Also when the listener leaves: the provider stops, and its seat is free again.
+        # Also when the listener leaves: the connection ends, the provider stops, and its seat is free again.
         await response.aclose()
     if rest:
         raise SpeechFailed("The speech provider sent half a sample.")

@@ -19,6 +19,8 @@ from services.synthesis.domain import (
 log = structlog.get_logger()
 
 _MOST_ERROR_BYTES: Final = 64 << 10
+# What stands before the provider's servers found none that takes the request.
+_NOT_TAKEN: Final = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAVAILABLE})
 
 
 class VoicesMadeElsewhere(ServiceError):
@@ -31,6 +33,11 @@ class ProviderClosedToUs(EngineUnavailable):
 
     action = "Choose another speech engine; tell whoever runs this server."
     retry_after_seconds = 0
+
+
+class NotTaken(EngineUnavailable):
+    """The request reached nobody who speaks: nothing is paid for, and asking again at once may help. Of any
+    other failure nobody knows."""
 
 
 class ProviderBusy(EngineOverloaded):
@@ -68,6 +75,8 @@ def _refusal(code: int, body: bytes) -> ServiceError:
     if status in _REFUSALS:
         kind, message = _REFUSALS[status]
         return kind(message)
+    if code in _NOT_TAKEN:
+        return NotTaken("The speech provider cannot be reached.")
     if code >= 500:
         return EngineUnavailable("The speech provider has a problem.")
     log.error("speech_provider_refused_us", code=code, status=status[:60])
