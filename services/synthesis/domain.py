@@ -14,6 +14,13 @@ class EngineUnavailable(ServiceError):
     retry_after_seconds = 3
 
 
+class ProviderClosedToUs(EngineUnavailable):
+    """Asking again does not help before somebody pays, or changes a setting; callers see the same reason."""
+
+    action = "Choose another speech engine; tell whoever runs this server."
+    retry_after_seconds = 0
+
+
 class EngineOverloaded(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "SPEECH_ENGINE_BUSY"
     action = "Try again after the time in Retry-After."

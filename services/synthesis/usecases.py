@@ -20,6 +20,7 @@ from services.synthesis.domain import (
     ModelNotFound,
     Order,
     Piece,
+    ProviderClosedToUs,
     Sound,
     SoundNotFound,
     SpeechFailed,
@@ -54,7 +55,8 @@ ENGINE_SECONDS = Histogram(
 )
 SPOKEN = Counter(
     "synthesis_spoken_total",
-    "Memos that engines were asked for, by outcome: whole, left by the listener, or the failure's reason.",
+    "Memos that engines were asked for, by outcome: whole, left by the listener, or the failure's reason; "
+    "PROVIDER_CLOSED_TO_US when it is for somebody here to pay, or to change a key.",
     ["engine", "outcome"],
 )
 REAL_TIME_RATIO = Histogram(
@@ -153,6 +155,9 @@ def _outcome_counted(engine: str) -> Iterator[None]:
     try:
         yield
         outcome = "whole"
+    except ProviderClosedToUs:
+        outcome = "PROVIDER_CLOSED_TO_US"
+        raise
     except Exception as failure:
         outcome = failure.reason if isinstance(failure, ServiceError) else "INTERNAL"
         raise

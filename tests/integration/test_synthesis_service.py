@@ -16,7 +16,7 @@ from services.kernel.server import Handlers
 from services.kernel.settings import SettingUnusable
 from services.synthesis.__main__ import open_service
 from services.synthesis.ambience import Ambience
-from services.synthesis.domain import EngineUnavailable, Sound
+from services.synthesis.domain import EngineUnavailable, ProviderClosedToUs, Sound
 from services.synthesis.engines.tone import SECONDS_PER_CHARACTER, ToneEngine, heard_hz, marker_hz
 from services.synthesis.mixing import Mixing
 from services.synthesis.seats import Seats
@@ -60,6 +60,7 @@ def scripted():
         ScriptedEngine("silent_so_far", never),
         ScriptedEngine("breaks_at_once", EngineUnavailable("down")),
         ScriptedEngine("breaks_midway", SECOND, EngineUnavailable("down")),
+        ScriptedEngine("unpaid", ProviderClosedToUs("The quota is spent.")),
         ScriptedEngine("crashes_midway", SECOND, RuntimeError("a bug")),
         ScriptedEngine("sips", SECOND[:960], never),
     ]
@@ -213,6 +214,7 @@ async def test_an_engine_that_fails_midway_fails_the_memo(speech, engine, reason
     [
         ("plain", "whole"),
         ("breaks_midway", "SPEECH_ENGINE_UNAVAILABLE"),
+        ("unpaid", "PROVIDER_CLOSED_TO_US"),
         ("crashes_midway", "INTERNAL"),
         ("mute", "SPEECH_FAILED"),
         ("hangs", "left"),
@@ -249,6 +251,7 @@ async def test_a_short_word_after_a_long_silence_is_a_memo(speech):
     ("changes", "reason"),
     [
         ({"engine": "breaks_at_once"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
+        ({"engine": "unpaid"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
         ({"engine": "nobody"}, ("SPEECH_ENGINE_UNAVAILABLE", 503)),
         ({"model": "another"}, ("MODEL_NOT_FOUND", 404)),
         ({"profile": b"something else"}, ("VOICE_CLONE_REQUIRED", 409)),

@@ -15,10 +15,10 @@ from services.synthesis.domain import (
     EngineOverloaded,
     EngineUnavailable,
     EnrolledVoice,
+    ProviderClosedToUs,
     SpeechFailed,
     Utterance,
 )
-from services.synthesis.engines.elevenlabs import ProviderClosedToUs
 from services.synthesis.ports import Engine
 from services.voice.providers.elevenlabs import ElevenLabsProvider
 from tests.contract.elevenlabs import IMPATIENT, KEY, NOTE, clone, say, speaking
@@ -96,9 +96,12 @@ async def test_what_we_may_not_spend_is_told_apart(
 ) -> None:
     await simulator.reset(characters=20)
     voice = EnrolledVoice(await clone(provider))
-    with pytest.raises(ProviderClosedToUs) as spent:
+    with capture_logs() as logs, pytest.raises(ProviderClosedToUs) as spent:
         await say(engine, voice)
     assert spent.value.retry_after_seconds == 0
+    assert [(log["event"], log["log_level"], log["status"]) for log in logs] == [
+        ("speech_provider_refused_us", "error", "quota_exceeded")
+    ]
     async with speaking(simulator.url, key_file, model="eleven_v3") as newest:
         with pytest.raises(SpeechFailed):
             await say(newest, voice, "x" * 3001)

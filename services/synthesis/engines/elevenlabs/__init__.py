@@ -4,7 +4,7 @@ Switched on by the name `elevenlabs` in SYNTHESIS_ENGINES and a key file in SYNT
 """
 
 from services.synthesis.engines.elevenlabs.engine import ElevenLabsEngine
-from services.synthesis.engines.elevenlabs.refusals import ProviderClosedToUs, VoicesMadeElsewhere
+from services.synthesis.engines.elevenlabs.refusals import VoicesMadeElsewhere
 from services.synthesis.engines.elevenlabs.settings import ElevenLabsSettings
 
-__all__ = ["ElevenLabsEngine", "ElevenLabsSettings", "ProviderClosedToUs", "VoicesMadeElsewhere"]
+__all__ = ["ElevenLabsEngine", "ElevenLabsSettings", "VoicesMadeElsewhere"]

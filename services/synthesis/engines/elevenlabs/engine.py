@@ -17,6 +17,7 @@ from services.synthesis.domain import (
     EngineUnavailable,
     EnrolledVoice,
     LanguageNotSpoken,
+    ProviderClosedToUs,
     SpeechFailed,
     Utterance,
     VoiceNotEnrolled,
@@ -26,7 +27,6 @@ from services.synthesis.engines.elevenlabs.refusals import (
     NoSeatLeft,
     NotTaken,
     ProviderBusy,
-    ProviderClosedToUs,
     VoicesMadeElsewhere,
     check,
 )

@@ -12,6 +12,7 @@ from services.kernel.errors import Kind, ServiceError
 from services.synthesis.domain import (
     EngineOverloaded,
     EngineUnavailable,
+    ProviderClosedToUs,
     ProviderVoiceMissing,
     SpeechFailed,
 )
@@ -26,13 +27,6 @@ _NOT_TAKEN: Final = frozenset({httpx.codes.BAD_GATEWAY, httpx.codes.SERVICE_UNAV
 class VoicesMadeElsewhere(ServiceError):
     kind, reason = Kind.INVALID, "VOICES_MADE_ELSEWHERE"
     action = "Make the voice at the speech provider."
-
-
-class ProviderClosedToUs(EngineUnavailable):
-    """Asking again does not help before somebody pays, or changes a setting."""
-
-    action = "Choose another speech engine; tell whoever runs this server."
-    retry_after_seconds = 0
 
 
 class NotTaken(EngineUnavailable):
@@ -72,15 +66,14 @@ def _refusal(code: int, body: bytes) -> ServiceError:
     status = _status(body)
     if status not in _REFUSALS and code == httpx.codes.TOO_MANY_REQUESTS:
         status = "system_busy"
-    if status in _REFUSALS:
-        kind, message = _REFUSALS[status]
-        return kind(message)
-    if code in _NOT_TAKEN:
+    if status not in _REFUSALS and code in _NOT_TAKEN:
         return NotTaken("The speech provider cannot be reached.")
-    if code >= 500:
+    if status not in _REFUSALS and code >= 500:
         return EngineUnavailable("The speech provider has a problem.")
-    log.error("speech_provider_refused_us", code=code, status=status[:60])
-    return ProviderClosedToUs("The speech provider did not accept the request.")
+    kind, message = _REFUSALS.get(status, _NOT_ACCEPTED)
+    if kind is ProviderClosedToUs:
+        log.error("speech_provider_refused_us", code=code, status=status[:60])
+    return kind(message)
 
 
 def _status(body: bytes) -> str:
@@ -91,6 +84,7 @@ def _status(body: bytes) -> str:
         return ""
 
 
+_NOT_ACCEPTED: Final = (ProviderClosedToUs, "The speech provider did not accept the request.")
 _REFUSALS: Final[Mapping[str, tuple[type[ServiceError], str]]] = {
     "too_many_concurrent_requests": (NoSeatLeft, "All our seats at the speech provider are taken."),
     "system_busy": (ProviderBusy, "The speech provider is busy."),
