@@ -19,12 +19,14 @@ from services.content.domain import (
     Lexicon,
     ModelRefused,
     ModelUnavailable,
+    Rest,
     Rule,
     Violation,
     violations,
 )
 from services.content.opening import LetGo, Opening
 from services.content.ports import Endings, Filters, Model
+from services.kernel.errors import ServiceError
 
 log = structlog.get_logger()
 
@@ -33,6 +35,8 @@ ATTEMPTS: Final = 3
 _MOST_LETTERS: Final = 4 * LONGEST
 # It takes longer to say the shortest first sentence that is let go: whoever listens hears no gap.
 _REST_SECONDS: Final = 2.0
+# Finding these out takes as long as a performer waits; any other failure is told at once.
+_SILENCE: Final = frozenset({"timeout", "connection"})
 
 FIRST_TOKEN_SECONDS = Histogram(
     "content_first_token_seconds",
@@ -97,6 +101,7 @@ class Asking:
         self._filters = filters
         self._endings = endings
         self._budget_seconds = budget_seconds
+        self._rests = {model.name: Rest() for model in models}
 
     def streams(self, language: str) -> bool:
         """Whether who is asked first for a note in it takes time to write."""
@@ -107,11 +112,14 @@ class Asking:
         able = self._able(brief.language)
         if not able:
             raise self._not_written(brief.language)
-        ends = asyncio.get_running_loop().time() + self._budget_seconds
+        ends = _now() + self._budget_seconds
         silent: list[str] = []
         for model in able:
             opening = self._opening(brief, let_go if model.seconds else None)
             try:
+                # Who is asked last is asked in any case: there is nobody else.
+                if model is not able[-1]:
+                    self._let_rest(model)
                 text, ended_by = await self._answered(model, brief, claim, opening, ends)
             except ModelUnavailable as error:
                 failure = error
@@ -128,6 +136,11 @@ class Asking:
 
     def _able(self, language: str) -> list[Model]:
         return [model for model in self._models if language in model.languages]
+
+    def _let_rest(self, model: Model) -> None:
+        """Raises ModelUnavailable while nobody is to wait for it."""
+        if not self._rests[model.name].over(_now()):
+            raise ModelUnavailable("The text model did not answer lately.", "resting")
 
     def _not_written(self, language: str) -> LanguageNotWritten:
         possible = sorted(frozenset[str]().union(*(model.languages for model in self._models)))
@@ -156,11 +169,28 @@ class Asking:
     async def _in_time(self, model: Model, brief: Brief, claim: Claim, opening: Opening, ends: float) -> str:
         if model.seconds is None:
             return await self._attempts(model, brief, claim, opening)
-        left = min(model.seconds, ends - asyncio.get_running_loop().time())
+        left = min(model.seconds, ends - _now())
         if left <= 0:
             raise ModelUnavailable("There is no time left to ask the text model.", "no_time_left")
+        rest = self._rests[model.name]
+        asked = rest.asked(_now())
         try:
-            async with asyncio.timeout(left) as limit:
+            text = await self._attempts_within(left, model, brief, claim, opening)
+        except ServiceError as failure:
+            if not (isinstance(failure, ModelUnavailable) and failure.cause in _SILENCE):
+                rest.answered()
+            # When others left it little time, or it was heard to begin, its silence tells nothing of it.
+            elif not opening.text and left > model.seconds / 2:
+                rest.failed(asked, _now())
+            raise
+        rest.answered()
+        return text
+
+    async def _attempts_within(
+        self, seconds: float, model: Model, brief: Brief, claim: Claim, opening: Opening
+    ) -> str:
+        try:
+            async with asyncio.timeout(seconds) as limit:
                 return await self._attempts(model, brief, claim, opening, limit)
         except TimeoutError as error:
             raise ModelUnavailable("The text model took too long.", "timeout") from error
@@ -228,8 +258,12 @@ async def _written(model: Model, brief: Brief, opening: Opening, limit: asyncio.
     return text
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _shorten(limit: asyncio.Timeout) -> None:
-    rest = asyncio.get_running_loop().time() + _REST_SECONDS
+    rest = _now() + _REST_SECONDS
     limit.reschedule(min(rest, limit.when() or rest))
 
 

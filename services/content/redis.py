@@ -7,18 +7,21 @@ import json
 import os
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import astuple
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as Silence
 
-from services.content.domain import RecentNotesUnavailable, ThoughtsUnavailable
+from services.content.domain import RecentNotesUnavailable, Rest, ThoughtsUnavailable
 from services.content.ports import Question, Thought
+
+T = TypeVar("T")
 
 # For each user. Whoever is given more notes than this in a month may meet the oldest again.
 KEPT: Final = 500
@@ -51,21 +54,34 @@ class ValkeyRecentNotes:
         self._valkey = valkey
         self._now = now
         self._claim = valkey.register_script(_CLAIM)
+        self._rest = Rest()
 
     async def of(self, user_id: str) -> frozenset[str]:
-        try:
-            kept = await self._valkey.zrangebyscore(_notes(user_id), self._now() - KEPT_SECONDS, "+inf")
-        except (RedisError, OSError) as error:
-            raise RecentNotesUnavailable("Recent notes cannot be read.") from error
+        since = self._now() - KEPT_SECONDS
+        kept = await self._asked(lambda: self._valkey.zrangebyscore(_notes(user_id), since, "+inf"))
         return frozenset(map(str, kept))
 
     async def claim(self, user_id: str, fingerprint: str) -> bool:
         now = self._now()
         arguments: list[str | float] = [fingerprint, now, now - KEPT_SECONDS, KEPT, KEPT_SECONDS]
+        return bool(await self._asked(lambda: self._claim(keys=[_notes(user_id)], args=arguments)))
+
+    async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """A performer waits for this, so a Valkey that is silent is found out twice and not every time."""
+        if not self._rest.over(self._now()):
+            raise RecentNotesUnavailable("Valkey did not answer lately.")
+        asked = self._rest.asked(self._now())
         try:
-            return bool(await self._claim(keys=[_notes(user_id)], args=arguments))
+            found = await ask()
+        except Silence as error:
+            self._rest.failed(asked, self._now())
+            raise RecentNotesUnavailable("Valkey does not answer.") from error
         except (RedisError, OSError) as error:
-            raise RecentNotesUnavailable("Recent notes cannot be kept.") from error
+            # It was told at once.
+            self._rest.answered()
+            raise RecentNotesUnavailable("Valkey cannot be asked.") from error
+        self._rest.answered()
+        return found
 
     async def forget(self, user_id: str) -> int:
         pipeline = self._valkey.pipeline(transaction=True)

@@ -122,6 +122,27 @@ async def test_a_cache_that_is_down_is_said_to_be_so() -> None:
             await recent.forget("u")
 
 
+async def test_a_cache_that_is_silent_is_not_waited_for_again_and_again() -> None:
+    calls, clock = list[asyncio.StreamWriter](), Clock()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with cache_client(f"redis://127.0.0.1:{port}", seconds=0.05) as valkey:
+            recent = ValkeyRecentNotes(valkey, clock)
+            heard = list[int]()
+            for pause in (0, 0, 0, 14, 2, 0):
+                clock.now += pause
+                with pytest.raises(RecentNotesUnavailable):
+                    await recent.claim("u", "a")
+                heard.append(len(calls))
+    assert 0 < heard[0] < heard[1] == heard[2] == heard[3] < heard[4] == heard[5]
+
+
 async def test_forgetting_a_user_leaves_the_others(recent: RecentNotes) -> None:
     user, other = str(uuid4()), str(uuid4())
     for each in (user, user, other):

@@ -113,6 +113,22 @@ async def test_a_provider_that_fails_is_a_visible_fallback(
         assert (answer.model, list(answer.fallback_from)) == ("offline", ["gemini"])
 
 
+async def test_only_the_first_two_performances_wait_for_a_provider_that_hangs(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONTENT_GEMINI_SECONDS", "0.5")
+    await simulator.ask_for("stream", *[Fault.TIMEOUT_BEFORE] * 3)
+    took = []
+    async with content() as stub:
+        for _ in range(3):
+            began = perf_counter()
+            note = await stub.ComposeNote(request(), timeout=10)
+            took.append(perf_counter() - began)
+            assert (note.model, list(note.fallback_from)) == ("offline", ["gemini"])
+    assert min(took[:2]) >= 0.5 > took[2]
+    assert (await simulator.audit())["requests"] == {"stream": 2}
+
+
 async def test_a_refusal_is_422_and_never_a_fallback(simulator: Simulator) -> None:
     await simulator.ask_for("stream", Fault.REFUSAL)
     async with content() as stub:

@@ -21,6 +21,7 @@ BAD = "I woke up with Leo stuck in my head."
 # Keeps every rule, and is nothing to be said.
 FOUL = "I woke up with Leo stuck in my head, what a fucking morning, and even my tea is cold by now."
 DOWN = ModelUnavailable("down", "connection")
+BUSY = ModelUnavailable("busy", "rate_limited")
 
 
 def brief(value: str = "Leo", language: str = "en") -> Brief:
@@ -161,6 +162,45 @@ async def test_a_model_that_takes_too_long_hands_on_to_the_next() -> None:
     note = await ask(ScriptedModel("slow", None, seconds=0.05), ScriptedModel("b", GOOD))
     assert (note.model, note.fallback_from) == ("b", ("slow",))
     assert counted("content_model_fallbacks_total", model="slow", cause="timeout") == before + 1
+
+
+async def test_after_two_silences_in_a_row_nobody_waits_for_a_model_and_all_are_told() -> None:
+    before = counted("content_model_fallbacks_total", model="silent", cause="resting")
+    silent, second = ScriptedModel("silent", None, DOWN, seconds=0.05), ScriptedModel("b", *[GOOD] * 3)
+    asked = asking(silent, second)
+    with capture_logs() as logged:
+        notes = [await asked.note(brief(), anything) for _ in range(3)]
+    assert notes == [Note(GOOD, "b", ("silent",))] * 3
+    assert len(silent.asked) == 2
+    causes = [event["cause"] for event in logged if event["event"] == "model_unavailable"]
+    assert causes == ["timeout", "connection", "resting"]
+    assert counted("content_model_fallbacks_total", model="silent", cause="resting") == before + 1
+
+
+async def test_a_model_that_says_no_at_once_is_asked_every_time() -> None:
+    busy, second = ScriptedModel("a", *[BUSY] * 3), ScriptedModel("b", *[GOOD] * 3)
+    asked = asking(busy, second)
+    for _ in range(3):
+        await asked.note(brief(), anything)
+    assert len(busy.asked) == 3
+
+
+async def test_a_model_that_others_left_no_time_is_not_taken_for_silent() -> None:
+    """The first one takes 90 ms of a tenth of a second."""
+    first, second = ScriptedModel("a", *[None] * 2, seconds=0.09), ScriptedModel("b", *[None] * 2, GOOD)
+    asked = asking(first, second, ScriptedModel("offline", *[GOOD] * 2, seconds=None), budget_seconds=0.1)
+    for _ in range(2):
+        await asked.note(brief(), anything)
+    assert (await asked.note(brief(), anything)).model == "b"
+
+
+async def test_who_is_asked_last_is_asked_in_any_case() -> None:
+    alone = ScriptedModel("a", DOWN, DOWN, GOOD)
+    asked = asking(alone)
+    for _ in range(2):
+        with pytest.raises(ModelUnavailable):
+            await asked.note(brief(), anything)
+    assert (await asked.note(brief(), anything)).text == GOOD
 
 
 async def test_a_models_time_is_for_all_its_attempts_together() -> None:

@@ -17,6 +17,7 @@ from services.content.domain.outcomes import (
     ValueTooLong,
 )
 from services.content.domain.repairs import repair
+from services.content.domain.rests import Rest
 from services.content.domain.routines import Routine
 from services.content.domain.rules import Rule, Violation, keeps_rules, violations
 from services.content.domain.topics import names_topic
@@ -46,6 +47,7 @@ __all__ = [
     "ModelRefused",
     "ModelUnavailable",
     "RecentNotesUnavailable",
+    "Rest",
     "Routine",
     "RoutineUnknown",
     "Rule",
