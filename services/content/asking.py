@@ -52,7 +52,7 @@ MODEL_REFUSALS = Counter(
 )
 NOTE_ATTEMPTS = Counter(
     "content_note_attempts_total",
-    "Notes as they came from a model: kept as written, kept after a repair, or rejected.",
+    "Notes as they came from a model: kept as written, kept after a repair, given once more, or rejected.",
     ["model", "outcome"],
 )
 REJECTIONS = Counter(
@@ -213,12 +213,14 @@ class Asking:
             refusal = self._refusal(text, brief)
             if refusal:
                 complaints.append(_HARMFUL)
-            if not complaints and not await claim(text):
-                broken = (_GIVEN_LATELY,)
-                complaints = [_GIVEN_LATELY.complaint]
             if not complaints:
-                NOTE_ATTEMPTS.labels(model.name, "kept" if text == written.strip() else "repaired").inc()
-                return text
+                kept = "kept" if text == written.strip() else "repaired"
+                outcome = kept if await claim(text) else "repeated"
+                # After so many attempts, one that was given before is better than none.
+                if outcome == kept or attempt == ATTEMPTS:
+                    NOTE_ATTEMPTS.labels(model.name, outcome).inc()
+                    return text
+                broken, complaints = (_GIVEN_LATELY,), [_GIVEN_LATELY.complaint]
             _count_rejected(model.name, attempt, broken, refusal)
             if opening.text:
                 # Another attempt would begin otherwise, and comes too late for who is listening.

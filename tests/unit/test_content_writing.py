@@ -1,18 +1,23 @@
 """What a caller gets: notes that are not repeated, thoughts that may be kept, and nothing in the log."""
 
+from random import Random
+
 import pytest
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from services.content.domain import (
     ContentRefused,
-    ContentRulesNotMet,
     ModelUnavailable,
     RoutineUnknown,
     ThoughtsUnavailable,
     fingerprint,
 )
+from services.content.models.offline import OfflineModel
+from services.content.models.phrasebook import load_phrasebooks
 from tests.content_doubles import (
     GOOD,
+    LEXICON,
     OTHER,
     MemoryThoughts,
     NotesAway,
@@ -42,11 +47,22 @@ async def test_no_user_is_given_the_same_note_again_in_any_case_or_punctuation()
     assert (await desk.compose_note("custom", "Leo", "en-GB", "u2")).text == GOOD
 
 
-async def test_a_model_that_can_only_repeat_itself_breaks_the_rules() -> None:
-    desk = writing(ScriptedModel("a", *[GOOD] * 4))
-    await desk.compose_note("custom", "Leo", "en", "u1")
-    with pytest.raises(ContentRulesNotMet):
-        await desk.compose_note("custom", "Leo", "en", "u1")
+async def test_a_model_that_can_only_repeat_itself_is_asked_three_times_and_its_note_given_once_more() -> (
+    None
+):
+    model = ScriptedModel("parrot", *[GOOD] * 4)
+    desk = writing(model)
+    for _ in range(2):
+        assert (await desk.compose_note("custom", "Leo", "en", "u1")).text == GOOD
+    assert len(model.asked) == 4
+    labels = {"model": "parrot", "outcome": "repeated"}
+    assert REGISTRY.get_sample_value("content_note_attempts_total", labels) == 1
+
+
+async def test_who_has_had_every_note_that_a_long_value_leaves_room_for_is_given_one_of_them_again() -> None:
+    desk = writing(OfflineModel(load_phrasebooks(), LEXICON, Random(1)))
+    notes = [(await desk.compose_note("custom", "z" * 100, "en", "u1")).text for _ in range(60)]
+    assert 5 < len(set(notes)) < 60
 
 
 async def test_a_lost_memory_of_recent_notes_costs_no_note_and_is_logged() -> None:
