@@ -67,14 +67,17 @@ class MemoryThoughts:
 
     def __init__(self) -> None:
         self._kept: dict[str, dict[Question, Thought]] = defaultdict(dict)
+        self._erased = set[str]()
 
     async def find(self, question: Question) -> Thought | None:
         return self._kept[question.user_id].get(question)
 
     async def keep(self, question: Question, thought: Thought) -> None:
-        self._kept[question.user_id][question] = thought
+        if question.user_id not in self._erased:
+            self._kept[question.user_id][question] = thought
 
     async def forget(self, user_id: str) -> int:
+        self._erased.add(user_id)
         return len(self._kept.pop(user_id, {}))
 
 

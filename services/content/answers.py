@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from services.content.domain import AnswersUnavailable
+from services.content.erasures import MARKED_SECONDS, mark_of
 from services.kernel.replay import Attempt, Earlier
 
 log = structlog.get_logger()
@@ -26,8 +27,10 @@ _LIVES: Final = timedelta(hours=24)
 _LONGEST: Final = timedelta(seconds=20)
 _NONCE_BYTES: Final = 12
 
-# Takes the key, or answers what the one who has it asked and was told.
+# Takes the key, or answers what the one who has it asked and was told. A key is listed before its answer is
+# there: none may be kept that an erasure does not find. Of a user who was just erased nothing is kept.
 _CLAIM: Final = """
+if redis.call('EXISTS', KEYS[3]) == 1 then return {} end
 local held = redis.call('HMGET', KEYS[1], 'attempt', 'request', 'answer', 'until', 'expires')
 -- Asked twice when the first answer was lost.
 if held[1] == ARGV[1] then return {} end
@@ -35,6 +38,9 @@ local now = tonumber(ARGV[3])
 if held[1] and tonumber(held[5]) > now and (held[3] or tonumber(held[4]) > now) then
   return {held[2], held[3] or ''}
 end
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[3])
+redis.call('ZADD', KEYS[2], ARGV[5], KEYS[1])
+redis.call('EXPIRE', KEYS[2], ARGV[6])
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'attempt', ARGV[1], 'request', ARGV[2], 'until', ARGV[4], 'expires', ARGV[5])
 redis.call('EXPIRE', KEYS[1], ARGV[6])
@@ -63,7 +69,6 @@ class ValkeyAnswers:
         now, request = self._now(), _digest("request", attempt).hex()
         moments = [each.timestamp() for each in (now, now + _LONGEST, now + _LIVES)]
         lives = round(_LIVES.total_seconds())
-        await self._list(attempt, now)
         held = await _reached(self._claim, attempt, request, *moments, lives)
         if not held:
             return None
@@ -82,27 +87,17 @@ class ValkeyAnswers:
         """Erase what is kept for a user; how many keys that were. Raises AnswersUnavailable."""
         listed = _list_of(user_id)
         try:
+            await self._valkey.set(mark_of(user_id), "", ex=MARKED_SECONDS)
             places = await self._valkey.zrange(listed, 0, -1)
             return int(await self._valkey.delete(listed, *places)) - 1 if places else 0
         except (RedisError, OSError) as error:
             raise AnswersUnavailable("Kept answers cannot be erased.") from error
 
-    async def _list(self, attempt: Attempt, now: datetime) -> None:
-        """Before the answer is there: none may be kept that an erasure does not find."""
-        listed = _list_of(attempt.user_id)
-        pipeline = self._valkey.pipeline(transaction=True)
-        pipeline.zremrangebyscore(listed, "-inf", now.timestamp())
-        pipeline.zadd(listed, {_place(attempt): (now + _LIVES).timestamp()})
-        pipeline.expire(listed, _LIVES)
-        try:
-            await pipeline.execute()
-        except (RedisError, OSError) as error:
-            log.warning("answers_unavailable", method=attempt.method, cause=type(error).__name__)
-
 
 async def _reached(script: Any, attempt: Attempt, *arguments: str | float) -> Any:
     try:
-        return await script(keys=[_place(attempt)], args=[attempt.attempt_id, *arguments])
+        places = [_place(attempt), _list_of(attempt.user_id), mark_of(attempt.user_id)]
+        return await script(keys=places, args=[attempt.attempt_id, *arguments])
     except (RedisError, OSError) as error:
         log.warning("answers_unavailable", method=attempt.method, cause=type(error).__name__)
         return None

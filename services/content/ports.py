@@ -54,7 +54,7 @@ class RecentNotes(Protocol):
         """Remember a note from now on; false when the user was given it lately. One caller wins."""
 
     async def forget(self, user_id: str) -> int:
-        """How many notes were remembered."""
+        """How many notes were remembered. What is being written for the user is not remembered either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Thoughts(Protocol):
     async def keep(self, question: Question, thought: Thought) -> None: ...
 
     async def forget(self, user_id: str) -> int:
-        """How many thoughts were kept."""
+        """How many thoughts were kept. What is being written for the user is not kept either."""
 
 
 class Answers(Protocol):

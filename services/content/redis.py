@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as Silence
 
 from services.content.domain import RecentNotesUnavailable, Rest, ThoughtsUnavailable
+from services.content.erasures import MARKED_SECONDS, mark_of
 from services.content.ports import Question, Thought
 
 T = TypeVar("T")
@@ -31,7 +32,9 @@ _NONCE_BYTES: Final = 12
 
 # Adds a note unless it is there, and returns whether it was new. Atomic: of two callers, one wins. Asked
 # twice when the first answer was lost, it finds what it added itself, at the very moment that it asks with.
+# Of a user who was just erased nothing is remembered.
 _CLAIM: Final = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 1 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[3])
 local given = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if given then return tonumber(given) == tonumber(ARGV[2]) and 1 or 0 end
@@ -42,6 +45,7 @@ return 1
 """
 # The first thought decides when all of a user's go, so none is kept for longer than the limit.
 _KEEP: Final = """
+if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[4], 'NX')
@@ -64,7 +68,9 @@ class ValkeyRecentNotes:
     async def claim(self, user_id: str, fingerprint: str) -> bool:
         now = self._now()
         arguments: list[str | float] = [fingerprint, now, now - KEPT_SECONDS, KEPT, KEPT_SECONDS]
-        return bool(await self._asked(lambda: self._claim(keys=[_notes(user_id)], args=arguments)))
+        return bool(
+            await self._asked(lambda: self._claim(keys=[_notes(user_id), mark_of(user_id)], args=arguments))
+        )
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
         """A performer waits for this, so a Valkey that is silent is found out twice and not every time."""
@@ -85,10 +91,11 @@ class ValkeyRecentNotes:
 
     async def forget(self, user_id: str) -> int:
         pipeline = self._valkey.pipeline(transaction=True)
+        pipeline.set(mark_of(user_id), "", ex=MARKED_SECONDS)
         pipeline.zcard(_notes(user_id))
         pipeline.delete(_notes(user_id))
         try:
-            remembered, _ = await pipeline.execute()
+            _, remembered, _ = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise RecentNotesUnavailable("Recent notes cannot be erased.") from error
         return int(remembered)
@@ -117,16 +124,17 @@ class ValkeyThoughts:
         name, sealed = _digest("name", question).hex(), _sealed(thought, question)
         arguments: list[str | int] = [name, sealed, MOST_THOUGHTS, self._seconds]
         try:
-            await self._keep(keys=[_thoughts(question.user_id)], args=arguments)
+            await self._keep(keys=[_thoughts(question.user_id), mark_of(question.user_id)], args=arguments)
         except (RedisError, OSError) as error:
             raise ThoughtsUnavailable("Thoughts cannot be kept.") from error
 
     async def forget(self, user_id: str) -> int:
         pipeline = self._valkey.pipeline(transaction=True)
+        pipeline.set(mark_of(user_id), "", ex=MARKED_SECONDS)
         pipeline.hlen(_thoughts(user_id))
         pipeline.delete(_thoughts(user_id))
         try:
-            kept, _ = await pipeline.execute()
+            _, kept, _ = await pipeline.execute()
         except (RedisError, OSError) as error:
             raise ThoughtsUnavailable("Thoughts cannot be erased.") from error
         return int(kept)

@@ -22,17 +22,21 @@ class MemoryRecentNotes:
 
     def __init__(self) -> None:
         self._kept: dict[str, list[str]] = defaultdict(list)
+        self._erased = set[str]()
 
     async def of(self, user_id: str) -> frozenset[str]:
         return frozenset(self._kept[user_id])
 
     async def claim(self, user_id: str, fingerprint: str) -> bool:
+        if user_id in self._erased:
+            return True
         if fingerprint in self._kept[user_id]:
             return False
         self._kept[user_id] = [fingerprint, *self._kept[user_id]][:KEPT]
         return True
 
     async def forget(self, user_id: str) -> int:
+        self._erased.add(user_id)
         return len(self._kept.pop(user_id, []))
 
 
@@ -150,3 +154,17 @@ async def test_forgetting_a_user_leaves_the_others(recent: RecentNotes) -> None:
     assert [await recent.forget(user), await recent.forget(user)] == [2, 0]
     assert await recent.of(user) == frozenset()
     assert len(await recent.of(other)) == 1
+
+
+async def test_a_note_that_is_finished_after_an_erasure_leaves_no_trace(recent: RecentNotes) -> None:
+    user = str(uuid4())
+    await recent.forget(user)
+    assert [await recent.claim(user, "a") for _ in range(2)] == [True, True]
+    assert await recent.of(user) == frozenset()
+
+
+async def test_an_erasure_is_known_for_longer_than_any_call_takes(valkey_url: str) -> None:
+    user = str(uuid4())
+    async with cache_client(valkey_url, seconds=5) as valkey:
+        await ValkeyRecentNotes(valkey).forget(user)
+        assert 30 < await valkey.ttl(f"content:erased:{user}") <= 60

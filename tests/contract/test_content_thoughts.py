@@ -64,6 +64,13 @@ async def test_forgetting_a_user_leaves_the_others(thoughts: Thoughts) -> None:
     assert await thoughts.find(theirs) == THOUGHT
 
 
+async def test_a_thought_that_is_finished_after_an_erasure_is_not_kept(thoughts: Thoughts) -> None:
+    asked = question()
+    await thoughts.forget(asked.user_id)
+    await thoughts.keep(asked, THOUGHT)
+    assert await thoughts.find(asked) is None
+
+
 async def test_neither_question_nor_thought_can_be_read_in_the_cache(valkey_url: str) -> None:
     asked = question()
     async with cache_client(valkey_url, seconds=5) as valkey:

@@ -132,12 +132,11 @@ async def test_answers_to_an_erased_user_are_gone_and_those_to_others_stay(repla
     for each in (first, second, other):
         await replays.claim(each)
         await replays.keep(each, b"answer")
-    assert await replays.forget(first.user_id) == 2
+    # What is under way is found, too.
+    await replays.claim(replace(again(first), key="a third"))
+    assert [await replays.forget(first.user_id) for _ in range(2)] == [3, 0]
     assert await replays.claim(again(first)) is None
     assert await replays.claim(again(other)) == Earlier(same_request=True, answer=b"answer")
-    # What is under way is found, too.
-    assert await replays.forget(first.user_id) == 1
-    assert await replays.forget(first.user_id) == 0
 
 
 async def test_who_reads_the_database_reads_neither_answer_nor_request(mongo_url: str, clock: Clock) -> None:
@@ -169,3 +168,17 @@ async def test_a_key_is_had_by_who_took_it_though_the_answer_was_lost(valkey_url
         assert await answers.claim(first) is None
         assert way.lost == 1
         assert await answers.claim(again(first)) == Earlier(same_request=True, answer=None)
+
+
+async def test_a_request_that_waits_for_its_twin_leaves_nothing_after_an_erasure(
+    valkey_url: str, clock: Clock
+) -> None:
+    async with cache_client(valkey_url, 5) as valkey:
+        answers, first = ValkeyAnswers(valkey, clock), attempt()
+        await answers.claim(first)
+        assert await answers.forget(first.user_id) == 1
+        twin = again(first)
+        assert await answers.claim(twin) is None
+        await answers.keep(twin, b"answer")
+        assert await answers.forget(first.user_id) == 0
+        assert await answers.claim(again(first)) is None

@@ -1,5 +1,6 @@
 """What a caller gets: notes that are not repeated, thoughts that may be kept, and nothing in the log."""
 
+from collections.abc import AsyncGenerator
 from random import Random
 
 import pytest
@@ -7,6 +8,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from services.content.domain import (
+    Brief,
     ContentRefused,
     ModelUnavailable,
     RoutineUnknown,
@@ -26,6 +28,7 @@ from tests.content_doubles import (
     ThoughtsAway,
     writing,
 )
+from tests.contract.test_content_recent_notes import MemoryRecentNotes
 
 DOWN = ModelUnavailable("down", "connection")
 
@@ -174,6 +177,18 @@ async def test_a_forgotten_user_has_no_notes_and_no_thoughts_left() -> None:
     assert await desk.forget("u1", erasure) == {"recent_notes": 1, "thoughts": 1, "answers": 0}
     assert await desk.forget("u1", erasure) == {"recent_notes": 0, "thoughts": 0, "answers": 0}
     assert (await desk.generate_thought("animals", "Leo", "en", "u1")).cached is False
+
+
+async def test_a_thought_that_is_being_written_while_its_user_is_erased_leaves_nothing() -> None:
+    class Erasing(ScriptedModel):
+        async def write(self, brief: Brief) -> AsyncGenerator[str, None]:
+            await desk.forget("u1", "an erasure")
+            yield GOOD
+
+    recent, thoughts = MemoryRecentNotes(), MemoryThoughts()
+    desk = writing(Erasing("a"), recent=recent, thoughts=thoughts, keeps_thoughts=True)
+    assert (await desk.generate_thought("animals", "Leo", "en", "u1")).text == GOOD
+    assert await desk.forget("u1", "again") == {"recent_notes": 0, "thoughts": 0, "answers": 0}
 
 
 async def test_an_erasure_that_is_not_certain_fails() -> None:
