@@ -13,8 +13,9 @@ from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceSer
 from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
 from services.kernel.client import Channels, limit_to
 from services.kernel.database import database_client
+from services.kernel.rounds import again_and_again
 from services.kernel.schema import bring_up_to_date
-from services.kernel.server import Handlers, ServerSettings, serve
+from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
@@ -75,7 +76,13 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         handlers.dependencies["perform database"] = performances.ping
         handlers.partly_needed["perform recordings"] = blobs.ping
         sweeper = Sweeper(ports, story, patience, _now)
-        async with _sweeping(sweeper, _orphans(settings, ports, performances, keys), settings):
+        archive, orphans = Archive(ports, patience, _now), _orphans(settings, ports, performances, keys)
+        seconds, look_again = settings.sweep_interval_seconds, _look_again_seconds(settings)
+        async with (
+            running(again_and_again("perform sweep", sweeper.sweep, seconds)),
+            running(again_and_again("perform retention", archive.retire, seconds)),
+            running(again_and_again("perform orphans", orphans.look_in_turn, look_again)),
+        ):
             yield
 
 
@@ -134,16 +141,9 @@ def _orphans(settings: Settings, ports: Ports, performances: MongoPerformances, 
     return Orphans(ports.blobs, (performances, keys), performances, OrphanRules(age, every, _now))
 
 
-@asynccontextmanager
-async def _sweeping(sweeper: Sweeper, orphans: Orphans, settings: Settings) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(sweeper.keep_sweeping(settings.sweep_interval_seconds, stop))
-        group.create_task(orphans.keep_looking(stop))
-        try:
-            yield
-        finally:
-            stop.set()
+def _look_again_seconds(settings: Settings) -> float:
+    """Whose turn it is is looked at more often than there is one."""
+    return min(settings.orphan_sweep_hours * 3600, 60.0)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
 from prometheus_client import Counter
 
-from services.kernel.errors import ServiceError
 from services.perform.ports import Blobs, Clock, Turns, Wanting
 
 log = structlog.get_logger()
 
 ORPHANS = Counter("perform_orphans_removed_total", "Audio without a performance that was removed.")
-SWEEP_ERRORS = Counter(
-    "perform_sweep_errors_total", "What failed of the sweepers' work: a round, a recovery, orphans.", ["what"]
-)
-_LONGEST_PAUSE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,32 +33,16 @@ class Orphans:
         self._every = rules.every
         self._now = rules.now
 
-    async def keep_looking(self, stop: asyncio.Event) -> None:
-        pause = min(self._every.total_seconds(), _LONGEST_PAUSE_SECONDS)
-        while not stop.is_set():
-            try:
-                await self._look_in_turn(stop)
-            except ServiceError as error:
-                SWEEP_ERRORS.labels("orphans").inc()
-                log.warning("orphan_sweep_failed", cause=error.reason)
-            except Exception:
-                SWEEP_ERRORS.labels("orphans").inc()
-                # A bug met in one round must not end all later ones, nor the services in this process.
-                log.exception("orphan_sweep_crashed")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
-
-    async def _look_in_turn(self, stop: asyncio.Event) -> None:
+    async def look_in_turn(self) -> None:
+        """Unless another process looked a short while ago."""
         now = self._now()
         if await self._turns.take_turn("orphans", now, now + self._every):
-            await self.remove(stop)
+            await self.remove()
 
-    async def remove(self, stop: asyncio.Event) -> int:
+    async def remove(self) -> int:
         """Everything there is now; returns how much was removed."""
         removed = 0
         async for found in self._blobs.older_than(self._now() - self._age):
-            if stop.is_set():
-                break
             ids = [each.recording_id for each in found]
             answers = await asyncio.gather(*(each.with_audio(ids) for each in self._wanting))
             lost = [each for each in found if not any(each.recording_id in wanted for wanted in answers)]

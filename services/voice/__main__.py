@@ -10,6 +10,7 @@ from time import monotonic
 from newvisions.voice.v1.voice_pool_service_pb2_grpc import add_VoicePoolServiceServicer_to_server
 from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_to_server
 from services.kernel.client import Channels
+from services.kernel.rounds import again_and_again
 from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
 from services.voice.answers import COLLECTION, kept_answers
@@ -27,7 +28,6 @@ from services.voice.providers.watching import Watched
 from services.voice.reconciling import reconcile_forever
 from services.voice.rpc import VoiceServicer
 from services.voice.settings import Settings
-from services.voice.sweeping import sweep_forever
 from services.voice.usecases import LeaseRules, Leasing, Reading, Touching, Uploading
 from services.voice.valkey import ValkeyPins
 
@@ -72,7 +72,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         operators = VoicePoolServicer(clones_of(stores, pooled), keeping, pooled)
         add_VoiceServiceServicer_to_server(servicer, handlers)  # type: ignore[no-untyped-call]
         add_VoicePoolServiceServicer_to_server(operators, handlers)  # type: ignore[no-untyped-call]
-        await stack.enter_async_context(running(sweep_forever(keeping, settings.sweep_seconds)))
+        sweeping = again_and_again("voice sweep", keeping.sweep, settings.sweep_seconds)
+        await stack.enter_async_context(running(sweeping))
         if pooled:
             reconciling = reconcile_forever(pooled.reconciling, settings.reconcile_seconds)
             await stack.enter_async_context(running(reconciling))

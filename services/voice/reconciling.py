@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
+from services.kernel.rounds import again_and_again
 from services.voice.comparing import (
     Action,
     Adoption,
@@ -202,18 +203,15 @@ async def reconcile_forever(reconciling: Reconciling, every_seconds: float) -> N
     """Once at the start, then as often as told, all replicas together."""
     every = timedelta(seconds=every_seconds)
     due = timedelta(0)
-    while True:
+
+    async def work() -> timedelta:
+        nonlocal due
         try:
             if due <= timedelta(0):
                 await reconciling.reconcile()
             due = await reconciling.until_due(every)
         except ReconcileUnderWay:
             due = every / 10
-        except ServiceError as error:
-            log.warning("pool_reconcile_postponed", cause=error.reason)
-            due = every / 10
-        except Exception:
-            # A bug in one round must not end all later ones; voices would stay lost unseen.
-            log.exception("pool_reconcile_crashed")
-            due = every
-        await asyncio.sleep(max(due, every / 100).total_seconds())
+        return max(due, every / 100)
+
+    await again_and_again("voice reconcile", work, every_seconds / 10)

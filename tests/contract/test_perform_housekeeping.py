@@ -95,10 +95,9 @@ async def test_only_audio_that_no_performance_knows_of_goes_and_only_when_it_is_
         await house.blobs.put(user_id, recording_id, b"audio")
     foreign = tmp_path / "recordings" / "ada" / "notes.txt"
     foreign.write_text("somebody put this here")
-    go_on = asyncio.Event()
-    assert await house.orphans().remove(go_on) == 0
+    assert await house.orphans().remove() == 0
     house.now += timedelta(hours=2)
-    assert await house.orphans().remove(go_on) == 3
+    assert await house.orphans().remove() == 3
     assert not any([await house.has_audio(*each) for each in lost])
     assert await house.has_audio("ada", kept)
     assert await house.has_audio("ada", begun)
@@ -112,7 +111,7 @@ async def test_audio_of_a_failure_goes_and_of_a_deleted_recording_stays_for_its_
     await house.journal.fail(failed, State.FAILED, failure, house.now, house.now + timedelta(days=1))
     await Archive(house.ports, SOFT, house.time).delete("ada", str(deleted))
     house.now += timedelta(hours=2)
-    assert await house.orphans().remove(asyncio.Event()) == 1
+    assert await house.orphans().remove() == 1
     assert await house.has_audio("ada", deleted)
 
 
@@ -122,17 +121,9 @@ async def test_what_was_spoken_under_a_key_stays_as_long_as_the_key(house: House
     await house.blobs.put("ada", claim.speech_id, b"audio")
     assert await house.keys.spend(claim, Spoken("local_clone", 40), until)
     house.now += timedelta(hours=2)
-    assert await house.orphans().remove(asyncio.Event()) == 0
+    assert await house.orphans().remove() == 0
     await house.keys.free(claim)
-    assert await house.orphans().remove(asyncio.Event()) == 1
-
-
-async def test_a_stop_ends_the_search(house: House) -> None:
-    await house.blobs.put("ada", uuid4(), b"audio")
-    house.now += timedelta(hours=2)
-    stop = asyncio.Event()
-    stop.set()
-    assert await house.orphans().remove(stop) == 0
+    assert await house.orphans().remove() == 1
 
 
 async def test_one_process_does_what_is_done_for_all(house: House) -> None:

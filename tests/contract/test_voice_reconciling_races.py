@@ -318,4 +318,4 @@ async def test_a_provider_that_is_away_does_not_end_the_rounds(stage: Stage) -> 
         async with asyncio.timeout(20), in_the_background(reconcile_forever(stage.reconciling(), 0.1)):
             while await stage.there():
                 pass
-    assert "pool_reconcile_postponed" in [line["event"] for line in logs]
+    assert "round_failed" in [line["event"] for line in logs]

@@ -17,7 +17,7 @@ from tests.chaos.voice_pool.users import EXCUSED
 _CLOCK_SECONDS: Final = 0.005
 # After the cache is back: whose pin was refused meanwhile performs a little longer.
 _CHANGES: Final = frozenset({"upload", "erase", "leave"})
-_CRASHES: Final = ('"rpc_crashed"', '"voice_sweep_crashed"', "Traceback", "_crashed")
+_CRASHES: Final = ('"rpc_crashed"', '"round_crashed"', "Traceback", "_crashed")
 
 
 @dataclass(frozen=True)
