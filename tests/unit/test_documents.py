@@ -55,6 +55,17 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     assert lost == []
 
 
+@pytest.mark.parametrize("service", ["kernel", "perform", "voice"])
+def test_the_map_of_a_service_names_each_of_its_files_and_nothing_else(service: str) -> None:
+    folder = ROOT / "services" / service
+    rows = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if "`" in line]
+    first = [line.split("|")[1] for line in rows if line.startswith("| `")]
+    named = {name for cell in first for name in re.findall(r"`(\w+(?:\.py|/))`", cell)}
+    modules = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.parent.name}/" for path in folder.glob("*/__init__.py")}
+    assert named == modules | folders
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_both_languages_have_the_same_commands_and_answers(name: str) -> None:
     english, spanish = (blocks(language, name) for language in LANGUAGES)
