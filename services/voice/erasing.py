@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from services.voice.domain import PinsUnavailable, Voice
+from services.voice.domain import PinsUnavailable
 from services.voice.keeping import Keeping
 from services.voice.pool import Pool
 from services.voice.ports import Answers, Pins, Voices
@@ -54,9 +54,4 @@ class Erasing:
             done = done and not await self._pool.holds(user_id)
         log.info("user_erased", erasure_id=erasure_id, done=done)
         clones = sum(clone is not None for clone in (before.clone, before.standby))
-        return Erased(int(before.sample is not None), clones, _blobs(before), answers, done)
-
-
-def _blobs(voice: Voice) -> int:
-    profiles = [clone.profile for clone in (voice.clone, voice.standby) if clone]
-    return sum(blob is not None for blob in (voice.sample and voice.sample.audio, *profiles))
+        return Erased(int(before.sample is not None), clones, len(before.blobs), answers, done)

@@ -95,7 +95,7 @@ class Reconciling:
                 whole = self._clock() < until
             undone = [action for action in difference.actions if action not in done]
             orphans = sum(isinstance(action, Removal) and action.orphan for action in undone)
-            told = _told(done, len(seen.held), len(undone) + difference.waiting, dry_run=dry_run)
+            told = _summary(done, len(seen.held), len(undone) + difference.waiting, dry_run=dry_run)
         finally:
             await asyncio.shield(self._end(holder, orphans, whole=whole))
         log.info("pool_reconciled", **asdict(told))
@@ -183,7 +183,7 @@ def _name(action: Action) -> str:
             return "renamed"
 
 
-def _told(done: Collection[Action], found: int, pending: int, *, dry_run: bool) -> Reconciliation:
+def _summary(done: Collection[Action], found: int, pending: int, *, dry_run: bool) -> Reconciliation:
     counts = Counts(map(_name, done))
     return Reconciliation(
         dry_run,

@@ -133,13 +133,9 @@ def test_revisions_grow_over_an_erasure_because_they_follow_the_clock() -> None:
     assert Voice("ada").claimed(attempt(2, later), later).revision > before.revision
 
 
-def test_a_voice_is_the_same_only_for_the_same_sample_and_engine() -> None:
+def test_a_voice_is_ready_when_it_has_a_clone_of_its_sample() -> None:
     first = attempt(1, NOW)
     held = Voice("ada").claimed(first, NOW).holding(*made_by(first, NOW), NOW)
-    assert held.is_made_of("hash of attempt-1", "tone")
-    assert not held.is_made_of("hash of attempt-1", "local")
-    assert not held.is_made_of("another hash", "tone")
-    assert not Voice("ada").is_made_of("", "tone")
     assert (Voice("ada").state, held.state) == ("none", "ready")
 
 

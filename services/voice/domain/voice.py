@@ -60,18 +60,16 @@ class Voice:
         """The clone that takes nobody's place."""
         return self.clone if self.clone and not self.clone.in_pool else self.standby
 
+    @property
+    def claim(self) -> Attempt:
+        """The attempt that is under way, of a voice that was claimed for one."""
+        assert self.attempt is not None  # noqa: S101 - it was claimed
+        return self.attempt
+
     def clone_at(self, provider: str, now: datetime) -> Clone | None:
         """The clone at this provider, if it is not about to be removed."""
         clone = self.clone
         return clone if clone and clone.provider == provider and not clone.is_leaving(now) else None
-
-    def is_made_of(self, sample_hash: str, engine: str) -> bool:
-        return (
-            self.sample is not None
-            and self.clone is not None
-            and self.sample.hash == sample_hash
-            and self.clone.engine == engine
-        )
 
     def is_claimed(self, now: datetime) -> bool:
         return self.attempt is not None and now < self.attempt.expires_at

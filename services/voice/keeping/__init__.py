@@ -20,14 +20,14 @@ from services.voice.domain import (
     VoiceSampleNotFound,
 )
 from services.voice.keeping.clearing import Clearing
-from services.voice.keeping.making import NOT_THERE, Made, Making, exhausted, told
+from services.voice.keeping.making import NOT_THERE, Made, Making, exhausted, for_caller
 from services.voice.keeping.standing import Standby, StandingBy
 from services.voice.keeping.surroundings import KeepingRules, Overflow, Surroundings
-from services.voice.keeping.trying import Trying, attempt_of
+from services.voice.keeping.trying import READINGS, Trying, lost
 from services.voice.ports import NormalisedSample
 from services.voice.works import outcome_of
 
-__all__ = ["Keeping", "KeepingRules", "Overflow", "Standby", "Surroundings"]
+__all__ = ["READINGS", "Keeping", "KeepingRules", "Overflow", "Standby", "Surroundings", "lost"]
 
 log = structlog.get_logger()
 
@@ -183,7 +183,7 @@ class Keeping:
 
     async def _replaced(self, claimed: Voice, sample: NormalisedSample, consent: Consent) -> Outcome:
         """The new voice first, then the old one is removed; unless it had to make room for the new one."""
-        attempt = attempt_of(claimed)
+        attempt = claimed.claim
         async with self._trying.carrying_out(claimed) as progress:
             # One after the other: a failure must not leave another half running behind the clean-up.
             audio = await self._blobs.put(attempt.audio_name, sample.mp3)
@@ -205,16 +205,16 @@ class Keeping:
             return await self._making.at_preferred(claimed, sample)
         except NOT_THERE as error:
             if self._rules.overflow is Overflow.REFUSE:
-                raise told(error) from error
+                raise for_caller(error) from error
             log.info("voice_overflowed", cause=error.reason)
-        return await self._making.at_embedded(claimed.user_id, attempt_of(claimed), sample)
+        return await self._making.at_embedded(claimed.user_id, claimed.claim, sample)
 
     async def _renewed_or_standby(self, claimed: Voice, sample: NormalisedSample) -> Outcome:
         try:
             return await self._renewed(claimed, sample)
         except NOT_THERE as error:
             if self._rules.overflow is Overflow.REFUSE:
-                raise told(error) from error
+                raise for_caller(error) from error
         standby = await self._standing.stand_by(claimed.user_id, sample)
         assert claimed.sample is not None  # noqa: S101 - it is the same sample
         action = "unchanged" if claimed.embedded else "created"
@@ -222,7 +222,7 @@ class Keeping:
 
     async def _renewed(self, claimed: Voice, sample: NormalisedSample) -> Outcome:
         """A new clone of the sample that is there."""
-        attempt, before = attempt_of(claimed), claimed.embedded
+        attempt, before = claimed.claim, claimed.embedded
         assert claimed.sample is not None  # noqa: S101 - it is the same sample
         async with self._trying.carrying_out(claimed) as progress:
             progress.made = await self._making.at_preferred(claimed, sample)

@@ -58,8 +58,7 @@ class Clearing:
 
     async def give_up(self, claimed: Voice, made: Made | None, failure: BaseException) -> None:
         """What an attempt made is removed only after the document says that it failed."""
-        attempt = claimed.attempt
-        assert attempt is not None  # noqa: S101 - it was claimed
+        attempt = claimed.claim
         # After any other failure a write may be under way, and land later.
         answered = isinstance(failure, ServiceError) and not isinstance(failure, VoiceStoreUnavailable)
         named = made.voice.engine_voice_id if made and made.by.name == attempt.provider else ""

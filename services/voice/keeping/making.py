@@ -38,8 +38,7 @@ class Making:
 
     async def at_preferred(self, claimed: Voice, sample: NormalisedSample) -> Made:
         """Raises one of NOT_THERE when there is no place, or when no voice is known to have been made."""
-        attempt = claimed.attempt
-        assert attempt is not None  # noqa: S101 - it was claimed
+        attempt = claimed.claim
         if self._pool is None:
             return await self._made(self._preferred, claimed.user_id, attempt, sample)
         admission = await self._pool.admit(claimed)
@@ -88,15 +87,11 @@ class Making:
         return Made(provider, await provider.clone(sample, user_id, attempt.attempt_id))
 
 
-def exhausted(admission: Admission) -> VoiceSlotsExhausted:
+def exhausted(refused: Admission | ServiceError) -> VoiceSlotsExhausted:
     message = "There is no place for the voice at the provider right now."
-    return VoiceSlotsExhausted(message, admission.retry_after_seconds)
+    return VoiceSlotsExhausted(message, refused.retry_after_seconds)
 
 
-def told(error: ServiceError) -> ServiceError:
-    """What a caller is told of it: that the plan is used up is our affair."""
-    if isinstance(error, ProviderPlacesTaken | ProviderAddsSpent):
-        return VoiceSlotsExhausted(
-            "There is no place for the voice at the provider right now.", error.retry_after_seconds
-        )
-    return error
+def for_caller(error: ServiceError) -> ServiceError:
+    """That the plan is used up is our affair."""
+    return exhausted(error) if isinstance(error, ProviderPlacesTaken | ProviderAddsSpent) else error

@@ -25,7 +25,8 @@ from services.voice.ports import NormalisedSample
 
 log = structlog.get_logger()
 
-_READINGS: Final = 3
+# A voice can be replaced between the reading of its document and of its blob, but hardly twice.
+READINGS: Final = 3
 _STORED_RATE: Final = 24_000
 
 
@@ -70,7 +71,7 @@ class Trying:
 
     async def stored(self, claimed: Voice, change: Callable[[Voice, datetime], Voice]) -> Voice:
         """The attempt's outcome, made of what is there by now: others may have changed the rest."""
-        attempt = attempt_of(claimed)
+        attempt = claimed.claim
         while True:
             voice = await self._voices.get(claimed.user_id)
             if not voice.is_claimed_by(attempt.attempt_id):
@@ -81,7 +82,7 @@ class Trying:
 
     async def sample_of(self, voice: Voice, *, with_sound: bool) -> NormalisedSample:
         """The stored sample as a provider takes it. Its sound as PCM costs a second of a core."""
-        for _ in range(_READINGS):
+        for _ in range(READINGS):
             kept = voice.sample
             if kept is None:
                 raise VoiceSampleNotFound("There is no voice sample.")
@@ -94,10 +95,10 @@ class Trying:
             if with_sound:
                 return replace(await self._examiner.reread(mp3), hash=kept.hash)
             return NormalisedSample(kept.hash, b"", _STORED_RATE, mp3, kept.seconds, kept.transcoded)
-        log.error("voice_blob_lost", revision=voice.revision)
-        raise VoiceStoreUnavailable("The voice cannot be read right now.")
+        raise lost(voice)
 
 
-def attempt_of(claimed: Voice) -> Attempt:
-    assert claimed.attempt is not None  # noqa: S101 - it was claimed
-    return claimed.attempt
+def lost(voice: Voice) -> VoiceStoreUnavailable:
+    """A document names a blob that is not there: somebody must look at the blob store."""
+    log.error("voice_blob_lost", revision=voice.revision)
+    return VoiceStoreUnavailable("The voice cannot be read right now.")

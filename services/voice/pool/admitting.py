@@ -93,7 +93,7 @@ class Admitting:
 
     async def consider(self, user_id: str, sample_hash: str) -> Admission:
         """Would the user be given a place now? Takes none."""
-        return _told(await self._decided(user_id, sample_hash, None, frozenset()))
+        return _counted_refusal(await self._decided(user_id, sample_hash, None, frozenset()))
 
     async def admit(self, claimed: Voice) -> Admission:
         """Take a place and an add for the attempt that is under way: another's, if the policy says so.
@@ -101,8 +101,7 @@ class Admitting:
         A user who changes a voice that is at the provider takes a free place, or the own one, whose voice
         is removed first.
         """
-        attempt = claimed.attempt
-        assert attempt is not None  # noqa: S101 - it was claimed
+        attempt = claimed.claim
         made_of, now = attempt.sample_hash, self._clock()
         slot = Slot(attempt.attempt_id, claimed.user_id, made_of, SlotState.ADDING, now)
         clone = claimed.clone
@@ -111,17 +110,17 @@ class Admitting:
         for _ in range(_TRIES):
             admission = await self._decided(claimed.user_id, made_of, own, frozenset(spared))
             if not admission.admitted:
-                return _told(admission)
+                return _counted_refusal(admission)
             taken = await self._taken(slot, admission.victim)
             if isinstance(taken, Closed | Ruling):
-                return _told(Admission(taken, _RETRY_AFTER[taken]))
+                return _counted_refusal(Admission(taken, _RETRY_AFTER[taken]))
             if taken:
                 ADMISSIONS.labels(taken).inc()
                 log.info("voice_pool_acquired", attempt_id=slot.attempt_id, how=taken)
                 return admission
             if admission.victim:
                 spared.add(admission.victim)
-        return _told(_refused(Ruling.ALL_PLACES_HELD))
+        return _counted_refusal(_refused(Ruling.ALL_PLACES_HELD))
 
     async def _taken(self, slot: Slot, victim: str | None) -> str:
         """How; empty when somebody else was faster."""
@@ -222,7 +221,7 @@ def _refused(why: str, retry_after_seconds: int | None = None) -> Admission:
     return Admission(why, _RETRY_AFTER[why] if retry_after_seconds is None else retry_after_seconds)
 
 
-def _told(admission: Admission) -> Admission:
+def _counted_refusal(admission: Admission) -> Admission:
     if not admission.admitted:
         REFUSALS.labels(admission.ruling).inc()
         log.info("voice_pool_refused", ruling=admission.ruling)

@@ -21,9 +21,8 @@ from services.voice.domain import (
     VoiceSlotsExhausted,
     VoiceStoreUnavailable,
 )
-from services.voice.keeping import Keeping, Overflow, Surroundings
+from services.voice.keeping import READINGS, Keeping, Overflow, Surroundings, lost
 from services.voice.ports import Pins
-from services.voice.usecases.reading import READINGS, lost
 from services.voice.works import outcome_of
 
 log = structlog.get_logger()
@@ -154,7 +153,7 @@ class Leasing:
             voice = await self._voices.get(user_id)
             if voice.sample is None:
                 raise VoiceCloneRequired("There is no voice to speak in yet.")
-            clone = self._spoken(voice)
+            clone = self._clone_to_speak_in(voice)
             if clone is None:
                 return None
             try:
@@ -164,7 +163,7 @@ class Leasing:
             return _lease(voice, clone, profile)
         raise lost(voice)
 
-    def _spoken(self, voice: Voice) -> Clone | None:
+    def _clone_to_speak_in(self, voice: Voice) -> Clone | None:
         if self._pool is None:
             return voice.embedded
         return voice.clone_at(self._pool.provider.name, self._clock())

@@ -1,24 +1,9 @@
-"""Hearing the stored sample again, and what a lease reads of a voice."""
-
-from typing import Final
-
-import structlog
+"""Hearing the stored sample again."""
 
 from services.kernel.caller import UserNotFound
-from services.voice.domain import (
-    BlobMissing,
-    Clone,
-    Sample,
-    Voice,
-    VoiceSampleNotFound,
-    VoiceStoreUnavailable,
-)
+from services.voice.domain import BlobMissing, Clone, Sample, Voice, VoiceSampleNotFound
+from services.voice.keeping import READINGS, lost
 from services.voice.ports import Blobs, Voices
-
-log = structlog.get_logger()
-
-# A voice can be replaced between the reading of its document and of its blob, but hardly twice.
-READINGS: Final = 3
 
 
 class Reading:
@@ -47,9 +32,3 @@ class Reading:
             except BlobMissing:
                 continue
         raise lost(voice)
-
-
-def lost(voice: Voice) -> VoiceStoreUnavailable:
-    """A document names a blob that is not there: somebody must look at the blob store."""
-    log.error("voice_blob_lost", revision=voice.revision)
-    return VoiceStoreUnavailable("The voice cannot be read right now.")
