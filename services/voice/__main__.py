@@ -16,7 +16,7 @@ from services.kernel.settings import read
 from services.voice.answers import COLLECTION, kept_answers
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.composition import clock, clones_of, open_pooled, open_stores
-from services.voice.erasing import Erasing
+from services.voice.erasing import Erasing, Traces
 from services.voice.examiners import Examiners
 from services.voice.keeping import Keeping, KeepingRules, Overflow, Surroundings
 from services.voice.peers import SynthesisPeer
@@ -66,7 +66,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
             Uploading(examiners, keeping, clock),
             Leasing(around, pins, keeping, _leasing(settings)),
             Touching(around, keeping),
-            Erasing(keeping, stores.voices, answers, pins, around.pool),
+            Erasing(keeping, Traces(answers, pins, stores.habits), stores.voices, around.pool),
             Reading(stores.voices, blobs),
         )
         operators = VoicePoolServicer(clones_of(stores, pooled), keeping, pooled)

@@ -31,6 +31,8 @@ class Stores:
     voices: mongo.MongoVoices
     database: AsyncDatabase[mongo.Document]
     cache: Redis
+    # Also without a pool: there may have been one.
+    habits: valkey.ValkeyHabits
     works: Works
 
 
@@ -54,7 +56,8 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         cache_client(str(settings.valkey_url), settings.valkey_seconds) as cache,
     ):
         database = client[settings.mongo_database]
-        yield Stores(mongo.MongoVoices(database["voices"]), database, cache, Works())
+        habits = valkey.ValkeyHabits(cache, _rules(settings))
+        yield Stores(mongo.MongoVoices(database["voices"]), database, cache, habits, Works())
 
 
 @asynccontextmanager
@@ -84,12 +87,15 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _rules(settings: Settings) -> Rules:
+    return Rules(protect_seconds=settings.protect_seconds)
+
+
 def _pooled(settings: Settings, stores: Stores, slots: MongoSlots, provider: PooledProvider) -> Pooled:
-    rules = Rules(protect_seconds=settings.protect_seconds)
-    pins, habits = valkey.ValkeyPins(stores.cache), valkey.ValkeyHabits(stores.cache, rules)
+    pins, habits = valkey.ValkeyPins(stores.cache), stores.habits
     most_places, rename = settings.most_places or None, settings.elevenlabs_rename
     fresh = timedelta(seconds=settings.allowance_seconds)
-    pool_rules = PoolRules(policy_named(settings.policy, rules), fresh, most_places, rename)
+    pool_rules = PoolRules(policy_named(settings.policy, _rules(settings)), fresh, most_places, rename)
     pool = Pool(provider, Records(stores.voices, slots, pins, habits), pool_rules, stores.works, clock)
     unknown = timedelta(seconds=settings.unknown_seconds)
     sides = Sides(stores.voices, slots, habits, provider)

@@ -160,6 +160,9 @@ class Habits(Protocol):
 
     async def left(self, user_id: str) -> None: ...
 
+    async def forget(self, user_id: str) -> None:
+        """Nothing tells that the user ever performed. Safe to repeat."""
+
     async def rebuild(self, held: Mapping[str, float]) -> None:
         """Who is at the provider, with the moment of last use where nothing better is known: others are
         forgotten, also after everything was lost."""

@@ -140,12 +140,8 @@ class ValkeyPins:
         return frozenset(user_ids[place] for place in pinned)
 
     async def forget(self, user_id: str) -> None:
-        """The habit as well: whoever is erased leaves nothing here."""
         async with _reached():
-            pipeline = self._valkey.pipeline(transaction=True)
-            pipeline.delete(_pins(user_id), _habit(user_id))
-            pipeline.zrem(_RECENCY, user_id)
-            await pipeline.execute()
+            await self._valkey.delete(_pins(user_id))
 
 
 class ValkeyHabits:
@@ -223,6 +219,13 @@ class ValkeyHabits:
     async def left(self, user_id: str) -> None:
         async with _reached():
             await self._valkey.zrem(_RECENCY, user_id)
+
+    async def forget(self, user_id: str) -> None:
+        async with _reached():
+            pipeline = self._valkey.pipeline(transaction=True)
+            pipeline.delete(_habit(user_id))
+            pipeline.zrem(_RECENCY, user_id)
+            await pipeline.execute()
 
     async def rebuild(self, held: Mapping[str, float]) -> None:
         moments = [part for user_id, moment in held.items() for part in (user_id, moment)]

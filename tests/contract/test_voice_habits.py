@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,8 @@ from redis.asyncio import Redis
 
 from services.kernel.cache import cache_client
 from services.voice import policy
-from services.voice.domain import PinsUnavailable
+from services.voice.domain import PinsUnavailable, Voice
+from services.voice.erasing import Erasing, Traces
 from services.voice.policy import DAY, LEVELS, NEVER, Demand, Habit, Rules
 from services.voice.slots import Reuse, Standing
 from services.voice.valkey import ValkeyHabits, ValkeyPins
@@ -197,6 +199,7 @@ async def test_who_is_erased_leaves_nothing(habits: ValkeyHabits, cache: Redis) 
     await habits.entered(user, AT)
     for _ in range(2):
         await pins.forget(user)
+        await habits.forget(user)
     assert await habits.of([user]) == {user: Habit()}
     assert await habits.touched(user, AT) == Standing(None, 0)
     assert [key async for key in cache.scan_iter("*")] == ["voice:pool:demand"]
@@ -220,3 +223,32 @@ async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
         ):
             with pytest.raises(PinsUnavailable):
                 await call
+
+
+class NothingElse:
+    """No voice and no answers of anybody."""
+
+    async def get(self, user_id: str) -> Voice:
+        return Voice(user_id)
+
+    async def erase(self, user_id: str) -> None:
+        return
+
+    async def forget(self, user_id: str) -> int:
+        return 0
+
+
+async def test_an_erasure_is_not_done_while_the_cache_may_still_know_who_performed(
+    habits: ValkeyHabits, cache: Redis
+) -> None:
+    user, nothing = a_user(), cast(Any, NothingElse())
+    await habits.performed(user, AT)
+
+    def erasing(client: Redis) -> Erasing:
+        traces = Traces(nothing, ValkeyPins(client), ValkeyHabits(client, RULES))
+        return Erasing(nothing, traces, nothing)
+
+    async with cache_client("redis://127.0.0.1:9/", 0.1) as away:
+        assert not (await erasing(away).erase_user(user, "first")).done
+    assert (await erasing(cache).erase_user(user, "first")).done
+    assert await habits.of([user]) == {user: Habit()}
