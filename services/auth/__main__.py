@@ -8,12 +8,13 @@ from newvisions.auth.v1.account_service_pb2_grpc import add_AccountServiceServic
 from newvisions.auth.v1.admin_service_pb2_grpc import add_AdminServiceServicer_to_server
 from newvisions.auth.v1.api_key_service_pb2_grpc import add_ApiKeyServiceServicer_to_server
 from newvisions.auth.v1.auth_service_pb2_grpc import add_AuthServiceServicer_to_server
-from services.auth.composition import build, clock
+from services.auth.composition import build
 from services.auth.everywhere import reach
 from services.auth.rpc import AccountServicer, AdminServicer, ApiKeyServicer, AuthServicer
 from services.auth.settings import Settings
 from services.auth.sweeper import erase_and_retire, sweep
 from services.kernel.client import Channels
+from services.kernel.clock import clock
 from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
 

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -37,6 +37,7 @@ from services.auth.valkey import SECONDS, ValkeyAttempts
 from services.auth.vault import HmacRefreshTokens, Seal, derived, read_key
 from services.kernel.answers import Contents, KeptAnswers, Secrets
 from services.kernel.cache import cache_client
+from services.kernel.clock import clock
 from services.kernel.schema import bring_up_to_date
 
 # Longer than any call whose answer is kept may take.
@@ -51,12 +52,6 @@ class Built:
     sessions: SessionAccess
     credentials: Credentials
     replays: KeptAnswers
-
-
-def clock() -> datetime:
-    """Now, as exactly as the store keeps it: what is written compares equal to what is read back."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 @asynccontextmanager

@@ -3,8 +3,9 @@
 Expired reservations are given back, new signing keys met, erasures gone on with, what is old removed.
 """
 
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.everywhere import Everywhere
+from services.kernel.clock import clock
 from services.kernel.rounds import again_and_again
 
 # An erasure may take so long at a stretch; below the lease under which a replica works on it.

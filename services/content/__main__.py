@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from random import SystemRandom
 
 import httpx
@@ -29,16 +28,13 @@ from services.content.settings import ModelName, Settings
 from services.content.usecases import Memory, Writing
 from services.kernel.cache import cache_client
 from services.kernel.client import Channels
+from services.kernel.clock import clock
 from services.kernel.server import Handlers, ServerSettings, serve
 from services.kernel.settings import SettingUnusable, at_fault, read
 
 log = structlog.get_logger()
 
 _KEPT_OPEN_SECONDS = 240.0
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @asynccontextmanager
@@ -61,7 +57,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         )
         with at_fault("CONTENT_VALKEY_URL", "Valkey does not answer, or refuses us", RedisError, OSError):
             await valkey.ping()
-        answers = ValkeyAnswers(valkey, _now)
+        answers = ValkeyAnswers(valkey, clock)
         memory = Memory(
             recent=ValkeyRecentNotes(valkey),
             thoughts=ValkeyThoughts(valkey, settings.cache_seconds),

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
+from services.kernel.clock import clock
 from services.kernel.database import database_client
 from services.kernel.errors import ServiceError
 from services.kernel.server import running
@@ -156,7 +157,7 @@ class Keeper:
         self._refuse_newer(version)
 
     async def _apply(self, version: int) -> None:
-        migration, began = self._schema.migrations[version], _now()
+        migration, began = self._schema.migrations[version], clock()
         documents = await migration.apply(self._database, began)
         done = {"number": version + 1, "name": migration.name, "at": began, "documents": documents}
         # One write for the fact and its record. Whoever lost the lease meanwhile adds nothing.
@@ -165,7 +166,7 @@ class Keeper:
             log.info("schema_migrated", service=self._schema.service, **(done | {"at": began.isoformat()}))
 
     async def _take(self, version: int) -> bool:
-        now = _now()
+        now = clock()
         free = {"_id": _ID, "version": version, "$or": [{"until": None}, {"until": {"$lte": now}}]}
         taken = {"$set": {"holder": self._holder, "until": now + self._lease}}
         return (await self._kept.update_one(free, taken)).matched_count == 1
@@ -175,7 +176,7 @@ class Keeper:
             await asyncio.sleep(self._lease.total_seconds() / 3)
             ours = {"_id": _ID, "holder": self._holder}
             with suppress(PyMongoError):
-                await self._kept.update_one(ours, {"$set": {"until": _now() + self._lease}})
+                await self._kept.update_one(ours, {"$set": {"until": clock() + self._lease}})
 
     async def _let_go(self) -> None:
         free = {"$set": {"holder": None, "until": None}}
@@ -194,9 +195,3 @@ class Keeper:
             f"the documents of {service} are of form {version}, and this release needs form "
             f"{self._schema.version}: run `python -m services.migrate {service}`"
         )
-
-
-def _now() -> datetime:
-    """In milliseconds, as the database keeps moments."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)

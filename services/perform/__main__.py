@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pymongo import AsyncMongoClient
@@ -12,6 +12,7 @@ from pymongo import AsyncMongoClient
 from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceServicer_to_server
 from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
 from services.kernel.client import Channels, limit_to
+from services.kernel.clock import clock
 from services.kernel.database import database_client
 from services.kernel.rounds import again_and_again
 from services.kernel.schema import bring_up_to_date
@@ -55,12 +56,12 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         stores = {"database": performances.ping, "recordings": blobs.ping}
         patience = _patience(settings)
         most = Most(settings.most_recordings, settings.most_recorded_bytes)
-        story = Story(ports, Room(performances, most, _now), patience, _now)
+        story = Story(ports, Room(performances, most, clock), patience, clock)
         background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
-        performing = Performing(ports, story, background, patience, _now, places=_places(settings))
+        performing = Performing(ports, story, background, patience, clock, places=_places(settings))
         servicer = PerformServicer(
             performing,
-            Archive(ports, patience, _now),
+            Archive(ports, patience, clock),
             Erasing(ports, story),
             Readiness({**stores, **{name: serving(way) for name, way in ways.items()}}),
             settings.join_seconds,
@@ -70,13 +71,13 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         keys = MongoSpeechKeys(client, database)
         memory = Memory(settings.most_speech_bytes)
         shelf = SpeechShelf(memory, ports.blobs, keys, timedelta(hours=settings.key_hours))
-        kept = SpeechKeeping(speeches, shelf, background, _now)
+        kept = SpeechKeeping(speeches, shelf, background, clock)
         speech_servicer = SpeechServicer(speeches, kept, performing, settings.join_seconds)
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         handlers.partly_needed["perform recordings"] = blobs.ping
-        sweeper = Sweeper(ports, story, patience, _now)
-        archive, orphans = Archive(ports, patience, _now), _orphans(settings, ports, performances, keys)
+        sweeper = Sweeper(ports, story, patience, clock)
+        archive, orphans = Archive(ports, patience, clock), _orphans(settings, ports, performances, keys)
         seconds, look_again = settings.sweep_interval_seconds, _look_again_seconds(settings)
         async with (
             running(again_and_again("perform sweep", sweeper.sweep, seconds)),
@@ -90,12 +91,6 @@ _DATABASE_SECONDS = 10.0
 _PEERS = ("auth", "voice", "content", "synthesis")
 
 
-def _now() -> datetime:
-    """In milliseconds, as the database keeps moments."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
 def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
     return database_client(settings.mongo_url, settings.mongo_connections, _DATABASE_SECONDS)
 
@@ -104,7 +99,7 @@ def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Back
     # A speech is longer than a memo.
     speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
     places = Places("speeches", settings.most_speeches_at_once, settings.most_speeches_at_once)
-    return SpeechStreaming(replace(ports, speech=speech), background, _now, places=places)
+    return SpeechStreaming(replace(ports, speech=speech), background, clock, places=places)
 
 
 def _ports(
@@ -138,7 +133,7 @@ def _patience(settings: Settings) -> Patience:
 
 def _orphans(settings: Settings, ports: Ports, performances: MongoPerformances, keys: SpeechKeys) -> Orphans:
     age, every = timedelta(hours=settings.orphan_age_hours), timedelta(hours=settings.orphan_sweep_hours)
-    return Orphans(ports.blobs, (performances, keys), performances, OrphanRules(age, every, _now))
+    return Orphans(ports.blobs, (performances, keys), performances, OrphanRules(age, every, clock))
 
 
 def _look_again_seconds(settings: Settings) -> float:

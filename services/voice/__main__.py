@@ -10,12 +10,13 @@ from time import monotonic
 from newvisions.voice.v1.voice_pool_service_pb2_grpc import add_VoicePoolServiceServicer_to_server
 from newvisions.voice.v1.voice_service_pb2_grpc import add_VoiceServiceServicer_to_server
 from services.kernel.client import Channels
+from services.kernel.clock import clock
 from services.kernel.rounds import again_and_again
 from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
 from services.voice.answers import COLLECTION, kept_answers
 from services.voice.blobs import SealedBlobs, open_store, read_keys
-from services.voice.composition import clock, clones_of, open_pooled, open_stores
+from services.voice.composition import clones_of, open_pooled, open_stores
 from services.voice.erasing import Erasing, Traces
 from services.voice.examiners import Examiners
 from services.voice.keeping import Keeping, KeepingRules, Overflow, Surroundings

@@ -15,11 +15,12 @@ from datetime import datetime
 from typing import Any, Final, NoReturn
 
 from services.kernel import logs
+from services.kernel.clock import clock
 from services.kernel.errors import ServiceError
 from services.kernel.settings import SettingsWrong, SettingUnusable, read
 from services.voice.blobs import SealedBlobs, open_store, read_keys
 from services.voice.clones import Clones, PoolStatus
-from services.voice.composition import Pooled, Stores, clock, clones_of, open_pooled, open_stores
+from services.voice.composition import Pooled, Stores, clones_of, open_pooled, open_stores
 from services.voice.domain import VoicePoolDisabled
 from services.voice.rotation import rotate_keys
 from services.voice.settings import Settings

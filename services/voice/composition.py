@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from services.kernel.cache import cache_client
+from services.kernel.clock import clock
 from services.kernel.database import database_client
 from services.kernel.schema import bring_up_to_date
 from services.voice import mongo, valkey
@@ -81,10 +82,6 @@ async def open_pooled(settings: Settings, stores: Stores) -> AsyncIterator[Poole
 
 def clones_of(stores: Stores, pooled: Pooled | None) -> Clones:
     return Clones(stores.voices, pooled.pool, pooled.habits) if pooled else Clones(stores.voices)
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 def _rules(settings: Settings) -> Rules:

@@ -1,9 +1,6 @@
 """Protobuf in, protobuf out, for operators."""
 
-from datetime import datetime
 from typing import Any, Protocol
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_pool_service_pb2 as pb
 from newvisions.voice.v1.voice_pool_service_pb2_grpc import VoicePoolServiceServicer
@@ -104,7 +101,7 @@ def _status(status: PoolStatus) -> pb.GetVoicePoolStatusResponse:
     if status.pinned is None or status.reuse_ratio is None:
         raise VoiceStoreUnavailable("It is not known who performs right now.")
     ledger = status.ledger
-    answer = pb.GetVoicePoolStatusResponse(
+    return pb.GetVoicePoolStatusResponse(
         provider=status.provider,
         capacity=ledger.capacity or 0,
         size=len(ledger.slots),
@@ -113,33 +110,21 @@ def _status(status: PoolStatus) -> pb.GetVoicePoolStatusResponse:
         reuse_ratio=status.reuse_ratio,
         evictions=ledger.evictions,
         creations=ledger.creations,
-        add_budget=pb.AddBudget(limit=ledger.most_adds, used=ledger.adds_spent),
+        add_budget=pb.AddBudget(limit=ledger.most_adds, used=ledger.adds_spent, resets_at=ledger.renewed_at),
+        last_reconcile=ledger.reconciled_at,
         orphans=ledger.orphans,
         deletion_pending=status.count(SlotState.LEAVING),
     )
-    if ledger.renewed_at:
-        answer.add_budget.resets_at.CopyFrom(_stamp(ledger.renewed_at))
-    if ledger.reconciled_at:
-        answer.last_reconcile.CopyFrom(_stamp(ledger.reconciled_at))
-    return answer
 
 
 def _clone(owned: OwnedClone) -> pb.VoiceClone:
     clone = owned.clone
-    answer = pb.VoiceClone(
+    return pb.VoiceClone(
         voice_id=clone.clone_id,
         user_id=owned.user_id,
         provider=clone.provider,
         voice_source=clone.voice_source,
         in_pool=clone.in_pool,
-        made_at=_stamp(clone.made_at),
+        made_at=clone.made_at,
+        last_used_at=owned.last_used_at,
     )
-    if owned.last_used_at:
-        answer.last_used_at.CopyFrom(_stamp(owned.last_used_at))
-    return answer
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made

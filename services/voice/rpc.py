@@ -1,11 +1,8 @@
 """Protobuf in, protobuf out."""
 
 import base64
-from datetime import datetime
 from functools import partial
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
@@ -156,17 +153,11 @@ def _exported(voice: Voice) -> pb.ExportUserResponse:
         answer.sample.duration_seconds = round(voice.sample.seconds, 3)
         answer.sample.size_bytes = voice.sample.size_bytes
         answer.sample.consent = consent.statement
-        answer.sample.consent_given_at.CopyFrom(_stamp(consent.given_at))
+        answer.sample.consent_given_at.FromDatetime(consent.given_at)
         answer.sample.consent_client = consent.client
         if voice.changed_at:
-            answer.sample.updated_at.CopyFrom(_stamp(voice.changed_at))
+            answer.sample.updated_at.FromDatetime(voice.changed_at)
     return answer
-
-
-def _stamp(moment: datetime) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made
 
 
 def _client() -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from dev.performer import Performer, accepted
 from dev.stack import Stack
-from services.auth.composition import build, clock
+from services.auth.composition import build
 from services.auth.settings import Settings
+from services.kernel.clock import clock
 from tests import samples
 from tests.e2e.bad_requests import CASES, PERFORM, RECORDING, SETTINGS, UPLOAD, VOICE, Case
 

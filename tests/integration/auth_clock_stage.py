@@ -23,10 +23,11 @@ from newvisions.auth.v1.account_service_pb2_grpc import (
 )
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceStub, add_AuthServiceServicer_to_server
 from newvisions.edge.v1 import edge_pb2
-from services.auth.composition import Built, build, clock
+from services.auth.composition import Built, build
 from services.auth.rpc import AuthServicer
 from services.auth.rpc.session_calls import SessionCalls
 from services.auth.settings import Settings
+from services.kernel.clock import clock
 from services.kernel.edge import api_error
 from services.kernel.server import Handlers
 

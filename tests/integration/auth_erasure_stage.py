@@ -16,10 +16,11 @@ from newvisions.auth.v1 import account_service_pb2 as account_pb
 from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as key_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
-from services.auth.composition import Built, build, clock
+from services.auth.composition import Built, build
 from services.auth.everywhere import Everywhere, reach
 from services.auth.settings import Settings
 from services.kernel.client import Channels
+from services.kernel.clock import clock
 from tests.integration.auth_channel import (
     ADMIN,
     PASSWORD,

@@ -15,9 +15,9 @@ from newvisions.auth.v1 import account_service_pb2 as account_pb
 from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as key_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
-from services.auth.composition import clock
 from services.auth.domain.erasure import AskedBy, Erased, Subject
 from services.auth.everywhere import erasures_of
+from services.kernel.clock import clock
 from services.kernel.edge import api_error
 from tests.integration.auth_channel import ADMIN, PASSWORD, new_admin, new_user, signed_in
 from tests.integration.auth_clock_stage import refused

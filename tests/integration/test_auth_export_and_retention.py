@@ -12,7 +12,7 @@ from pymongo import AsyncMongoClient
 from newvisions.auth.v1 import account_service_pb2 as account_pb
 from newvisions.auth.v1 import api_key_service_pb2 as key_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
-from services.auth.composition import clock
+from services.kernel.clock import clock
 from tests.integration.auth_channel import PASSWORD, new_admin, new_user, signed_in
 from tests.integration.auth_clock_stage import refused
 from tests.integration.auth_erasure_stage import PATIENCE, Stage, open_stage

@@ -13,10 +13,10 @@ import pytest
 from newvisions.auth.v1 import account_service_pb2 as pb
 from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import auth_service_pb2 as auth_pb
-from services.auth.composition import clock
 from services.auth.domain.credits import Entry, State, period_of
 from services.auth.mongo import Database, open_database
 from services.auth.usecases.statement import statement
+from services.kernel.clock import clock
 from services.kernel.edge import api_error
 from tests.integration.auth_channel import ADMIN, Auth, environment, new_user, serving, signed_in
 from tests.integration.test_auth_service import refused

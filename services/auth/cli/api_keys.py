@@ -4,7 +4,8 @@ import argparse
 from typing import Any
 
 from services.auth.cli.commands import Group, find_user, operator, say_row, say_rows
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
+from services.kernel.clock import clock
 
 COLUMNS = ("id", "prefix", "name", "scopes", "created_at", "expires_at", "last_used_at")
 

@@ -15,10 +15,11 @@ from services.auth.cli.commands import (
     say_row,
     say_rows,
 )
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.domain.accounts import CODES_LAST
 from services.auth.domain.codes import CodeRecord
 from services.auth.usecases.codes import csv_of
+from services.kernel.clock import clock
 
 COLUMNS = ("code", "state", "batch", "created_at", "expires_at", "used_by", "used_at")
 

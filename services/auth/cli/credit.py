@@ -5,9 +5,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from services.auth.cli.commands import Group, find_user, operator, say_row
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.domain.credits import Adjustment, turns_at
 from services.auth.usecases.credits import Account
+from services.kernel.clock import clock
 
 
 def declare(things: Any) -> None:

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from services.auth.cli.commands import Group, operator, say_row, say_rows
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.usecases.audit import Change
+from services.kernel.clock import clock
 
 COLUMNS = ("kid", "state", "signs_from", "ends_at")
 

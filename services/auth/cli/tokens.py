@@ -6,9 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 from services.auth.cli.commands import Group, between, operator, refuse, say, say_json
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.domain.accounts import ROLE_ADMIN, ROLE_USER, User
 from services.auth.usecases.audit import Change
+from services.kernel.clock import clock
 
 # No password opens these accounts; their domain can never receive mail (RFC 2606).
 OPERATOR_DOMAIN = "operators.invalid"

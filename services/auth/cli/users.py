@@ -4,9 +4,10 @@ import argparse
 from typing import Any
 
 from services.auth.cli.commands import Group, between, find_user, operator, say_row, say_rows
-from services.auth.composition import Built, clock
+from services.auth.composition import Built
 from services.auth.domain.administration import UserChanges
 from services.auth.usecases.credits import Account
+from services.kernel.clock import clock
 
 COLUMNS = ("user_id", "username", "email", "roles", "disabled", "created_at")
 
