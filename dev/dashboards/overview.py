@@ -149,6 +149,12 @@ PROCESSES: Final = Row(
             (Query("min by (dependency) (server_dependency_up)", "{{dependency}}"),),
             about="1 while it answers.",
         ),
+        Panel(
+            "Rounds that fail",
+            (per_second("server_rounds_total", "work", 'outcome="failed"'),),
+            "cps",
+            "Of sweepers and of the pool's reconciliation.",
+        ),
     ),
 )
 CREDITS: Final = Row(
@@ -184,9 +190,52 @@ CREDITS: Final = Row(
         Panel("Audio kept", (per_second("perform_recorded_bytes_total", legend="recordings"),), "Bps"),
     ),
 )
+ACCOUNTS: Final = Row(
+    "Accounts",
+    (
+        Panel(
+            "Registered and signed in",
+            (
+                per_second("auth_registrations_total", legend="registered"),
+                per_second("auth_logins_total", legend="signed in"),
+                per_second("auth_password_resets_total", "outcome", legend="password reset: {{outcome}}"),
+            ),
+            "cps",
+        ),
+        Panel(
+            "Refused",
+            (
+                per_second("auth_credentials_refused_total", legend="wrong name or password"),
+                per_second("auth_sign_ins_slowed_total", legend="too many failures"),
+                per_second("auth_sign_ins_uncounted_total", legend="let through uncounted"),
+            ),
+            "cps",
+            "Uncounted are those whom nobody counts while the cache is away.",
+        ),
+        Panel(
+            "Sessions gone on with",
+            (
+                per_second("auth_refreshes_total", "outcome", legend="refresh token: {{outcome}}"),
+                per_second("auth_session_exchanges_total", "outcome", legend="cookie: {{outcome}}"),
+            ),
+            "cps",
+        ),
+        Panel("API keys presented", (per_second("auth_api_key_exchanges_total", "outcome"),), "cps"),
+        Panel("95 % of passwords are hashed within", (quantile(0.95, "auth_password_seconds"),), "s"),
+        Panel(
+            "Erased and retired",
+            (
+                per_second("auth_erasures_total", "state", legend="erasures {{state}}"),
+                per_second("auth_erasure_steps_postponed_total", "step", legend="postponed: {{step}}"),
+                per_second("auth_retired_total", "what", legend="retired: {{what}}"),
+            ),
+            "cps",
+        ),
+    ),
+)
 
 OVERVIEW: Final = Dashboard(
     "newvisions-overview",
     "New Visions: overview",
-    (PROMISES, BURNING, GATEWAY, CALLS, CREDITS, PROCESSES),
+    (PROMISES, BURNING, GATEWAY, CALLS, CREDITS, ACCOUNTS, PROCESSES),
 )

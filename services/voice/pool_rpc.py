@@ -74,6 +74,7 @@ class VoicePoolServicer(VoicePoolServiceServicer):
             missing=told.missing,
             renamed=told.renamed,
             places_freed=told.places_freed,
+            places_restored=told.places_restored,
             deletions_retried=told.deletions_retried,
             pending=told.pending,
         )
