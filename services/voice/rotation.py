@@ -59,7 +59,8 @@ class Rotated:
 
     @property
     def old_keys_may_go(self) -> bool:
-        """What no key in the file opens is no reason to keep one; it is one to look for another."""
+        """False only when a voice was being changed: run it again. Blobs that no key opens need a key that is
+        missing from the file."""
         return not self.postponed
 
 

@@ -102,7 +102,7 @@ class Pool:
         return await self._evicting.evict(user_id, MISSING, only=engine_voice_id, spare_pinned=False)
 
     async def is_pinned(self, user_id: str) -> bool:
-        """Also when it is not known."""
+        """True also when Valkey cannot say."""
         try:
             return await self._pins.pinned(user_id, self._clock()) > 0
         except PinsUnavailable:

@@ -88,7 +88,8 @@ class Admitting:
         self._closed_until: datetime | None = None
 
     def close_for(self, seconds: float) -> None:
-        """The provider does not answer: nobody waits for it, and nobody makes room for nothing."""
+        """Refuse everybody for this long: the provider does not answer, and evicting a voice would gain
+        nothing."""
         self._closed_until = self._clock() + timedelta(seconds=seconds)
 
     async def consider(self, user_id: str, sample_hash: str) -> Admission:
