@@ -62,19 +62,26 @@ class Clearing:
         # After any other failure a write may be under way, and land later.
         answered = isinstance(failure, ServiceError) and not isinstance(failure, VoiceStoreUnavailable)
         named = made.voice.engine_voice_id if made and made.by.name == attempt.provider else ""
-        while True:
-            voice = await self._voices.get(claimed.user_id)
-            if not voice.is_claimed_by(attempt.attempt_id):
-                break
-            abandoned = voice.abandoned(self._clock(), named, answered=answered)
-            if await self._voices.replace(voice, abandoned):
-                await self.tidy(abandoned, at_once=False)
+        while (voice := await self._voices.get(claimed.user_id)).is_claimed_by(attempt.attempt_id):
+            if await self._abandoned(voice, named, answered=answered):
                 return
         if attempt.attempt_id not in _clones(voice):
-            # Erased, or taken for dead and followed by another. Else only the database's answer was lost; and
-            # where its clone was taken away since then, the sample that it stored is still the user's.
-            left, kept = claimed.abandoned(self._clock(), named).leftovers[-1], {b.name for b in voice.blobs}
-            await self._remove(replace(left, blobs=tuple(name for name in left.blobs if name not in kept)))
+            # Erased, or taken for dead and followed by another. Else only the database's answer was lost.
+            await self._remove_unowned(claimed, named, voice)
+
+    async def _abandoned(self, voice: Voice, named: str, *, answered: bool) -> bool:
+        """False when somebody else changed the voice meanwhile."""
+        abandoned = voice.abandoned(self._clock(), named, answered=answered)
+        if not await self._voices.replace(voice, abandoned):
+            return False
+        await self.tidy(abandoned, at_once=False)
+        return True
+
+    async def _remove_unowned(self, claimed: Voice, named: str, voice: Voice) -> None:
+        """What the attempt made; where its clone was taken away since then, the sample that it stored is
+        still the user's."""
+        left, kept = claimed.abandoned(self._clock(), named).leftovers[-1], {b.name for b in voice.blobs}
+        await self._remove(replace(left, blobs=tuple(name for name in left.blobs if name not in kept)))
 
     async def _clean(self, voice: Voice, *, at_once: bool = True) -> None:
         """As much as can be; raises the first failure after all the rest is done."""

@@ -122,11 +122,7 @@ class Leasing:
     async def _leased(
         self, user_id: str, performance_id: str, wish: _Wish, *, begun: bool
     ) -> tuple[Lease | None, str]:
-        if lease := await self._ready(user_id):
-            if self._pool and begun:
-                # Counting it is not waited for.
-                pool, name = self._pool, f"count {performance_id}"
-                self._works.start(name, lambda: pool.performed(user_id, reused=True))
+        if lease := await self._reused(user_id, performance_id, begun=begun):
             return lease, "reused"
         if self._pool and begun:
             # Before it is decided on: who performs more than was thought is worth more.
@@ -136,6 +132,20 @@ class Leasing:
             return None, "pending"
         if failure is None and (lease := await self._ready(user_id)):
             return lease, "cloned"
+        return await self._overflowed(user_id, wish, failure)
+
+    async def _reused(self, user_id: str, performance_id: str, *, begun: bool) -> Lease | None:
+        lease = await self._ready(user_id)
+        if lease and self._pool and begun:
+            # Counting it is not waited for.
+            pool, name = self._pool, f"count {performance_id}"
+            self._works.start(name, lambda: pool.performed(user_id, reused=True))
+        return lease
+
+    async def _overflowed(
+        self, user_id: str, wish: _Wish, failure: BaseException | None
+    ) -> tuple[Lease | None, str]:
+        """In the embedded engine's clone, unless that may not answer for this failure."""
         if isinstance(failure, VoiceSampleNotFound):
             raise VoiceCloneRequired("There is no voice to speak in yet.")
         if self._pool is None or isinstance(failure, _NOT_TO_BE_HELPED):
