@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from dev.doctor.findings import Finding, failed, ok, skipped
-from services.kernel.client import OPTIONS
+from services.kernel.client import CHANNEL_OPTIONS
 from services.kernel.tls import TlsSettings
 
 _SECONDS: Final = 5.0
@@ -86,5 +86,5 @@ async def check_service(name: str, address: str, tls: TlsSettings | None) -> Seq
 
 def _channel(address: str, tls: TlsSettings | None) -> grpc.aio.Channel:
     if tls is None or not tls.on:
-        return grpc.aio.insecure_channel(address, options=OPTIONS)
-    return grpc.aio.secure_channel(address, tls.for_channels(), options=OPTIONS)
+        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(address, tls.for_channels(), options=CHANNEL_OPTIONS)

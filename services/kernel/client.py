@@ -12,9 +12,9 @@ import grpc
 
 from services.kernel.asking import NamedChannel, asking, named
 from services.kernel.caller import caller
-from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.settings import SettingUnusable
+from services.kernel.statuses import Deadline, api_error
 from services.kernel.tracing import client_span, traceparent
 
 _ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
@@ -97,8 +97,8 @@ class Channels:
 
     def _opened(self, address: str) -> NamedChannel:
         if self._credentials is None:
-            return NamedChannel(grpc.aio.insecure_channel(address, options=OPTIONS))
-        return NamedChannel(grpc.aio.secure_channel(address, self._credentials, options=OPTIONS))
+            return NamedChannel(grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS))
+        return NamedChannel(grpc.aio.secure_channel(address, self._credentials, options=CHANNEL_OPTIONS))
 
     async def close(self) -> None:
         for channel in self._open.values():
@@ -106,7 +106,7 @@ class Channels:
 
 
 MAX_MESSAGE_BYTES = 8 << 20
-OPTIONS = (
+CHANNEL_OPTIONS = (
     ("grpc.lb_policy_name", "round_robin"),
     ("grpc.dns_min_time_between_resolutions_ms", 5000),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),

@@ -137,7 +137,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
         for name, open_service in services.items():
             with _refusing(name):
                 await stack.enter_async_context(open_service(handlers, channels))
-        server = grpc.aio.server(options=OPTIONS)
+        server = grpc.aio.server(options=SERVER_OPTIONS)
         handlers.attach_to(server)
         checks = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -229,7 +229,7 @@ async def _health_in_clear(address: str, checks: health.aio.HealthServicer) -> A
         await server.stop(grace=None)
 
 
-OPTIONS = (
+SERVER_OPTIONS = (
     # Above the gateway's own body limits, so that its 413 comes first.
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     # Without a maximum age, callers never see new replicas.

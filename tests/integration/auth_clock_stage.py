@@ -28,8 +28,8 @@ from services.auth.rpc import AuthServicer
 from services.auth.rpc.session_calls import SessionCalls
 from services.auth.settings import Settings
 from services.kernel.clock import clock
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 
 PASSWORD = "a tall hedgehog sings"
 

@@ -24,9 +24,9 @@ from newvisions.synthesis.v1 import synthesis_service_pb2_grpc as synthesis_grpc
 from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1 import voice_service_pb2_grpc as voice_grpc
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 from services.perform.__main__ import open_service
 
 TEXT = "Woke up early and the house was quiet, and for some reason seven of hearts was all I thought of."

@@ -17,8 +17,8 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
     SynthesisServiceStub,
     add_SynthesisServiceServicer_to_server,
 )
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 from services.synthesis.ambience import Ambience
 from services.synthesis.mixing import Mixing
 from services.synthesis.preview import Previews

@@ -12,7 +12,7 @@ import pytest
 
 from newvisions.auth.v1 import admin_service_pb2 as pb
 from newvisions.auth.v1 import auth_service_pb2 as auth_pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_channel import (
     ADMIN,
     OPERATOR,

@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as pb
 from services.auth.domain.api_keys import MOST_KEYS, SCOPES
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_channel import ADMIN, Auth, Metadata, environment, new_user, serving, signed_in
 from tests.integration.test_auth_service import refused
 

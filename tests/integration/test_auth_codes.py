@@ -20,7 +20,7 @@ from services.auth.domain.errors import (
 from services.auth.domain.paging import Place
 from services.auth.domain.passwords import PasswordRules
 from services.auth.usecases.registration import Application, Registrations
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_clock_stage import (
     ADMIN,
     Stage,

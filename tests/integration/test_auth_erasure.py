@@ -18,7 +18,7 @@ from newvisions.auth.v1 import auth_service_pb2 as pb
 from services.auth.domain.erasure import AskedBy, Erased, Subject
 from services.auth.everywhere import erasures_of
 from services.kernel.clock import clock
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_channel import ADMIN, PASSWORD, new_admin, new_user, signed_in
 from tests.integration.auth_clock_stage import refused
 from tests.integration.auth_erasure_stage import PATIENCE, Stage, open_stage

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dev.ports import free_port
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_clock_stage import (
     PASSWORD,
     Stage,

@@ -13,7 +13,7 @@ from newvisions.auth.v1 import account_service_pb2 as account_pb
 from newvisions.auth.v1 import admin_service_pb2 as admin_pb
 from newvisions.auth.v1 import api_key_service_pb2 as keys_pb
 from newvisions.auth.v1 import auth_service_pb2 as pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_channel import (
     ADMIN,
     PASSWORD,

@@ -25,8 +25,8 @@ from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceStub
 from newvisions.edge.v1 import edge_pb2
 from services.auth.__main__ import open_service
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 
 PASSWORD = "correct horse"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

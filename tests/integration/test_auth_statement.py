@@ -17,7 +17,7 @@ from services.auth.domain.credits import Entry, State, period_of
 from services.auth.mongo import Database, open_database
 from services.auth.usecases.statement import statement
 from services.kernel.clock import clock
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.auth_channel import ADMIN, Auth, environment, new_user, serving, signed_in
 from tests.integration.test_auth_service import refused
 

@@ -18,8 +18,8 @@ from services.content.__main__ import open_service
 from services.content.languages import tongues
 from services.kernel.caller import owner
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 
 
 class Accounts(AuthServiceServicer):

@@ -18,8 +18,8 @@ from newvisions.content.v1.content_service_pb2_grpc import ContentServiceStub
 from newvisions.edge.v1 import edge_pb2
 from services.content.__main__ import open_service
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 from tests.contract.content_providers import OPENAI, provider_running
 
 VALUES = {

@@ -12,8 +12,8 @@ from newvisions.content.v1 import content_service_pb2 as pb
 from newvisions.content.v1.content_service_pb2_grpc import ContentServiceStub
 from services.content.__main__ import open_service
 from services.kernel.client import Channels
-from services.kernel.edge import api_error
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 from tests.contract.content_providers import GEMINI, OPENAI, Dialect, Provider, at, provider_running
 
 FIRST = "I woke up with the seven of hearts in my head."

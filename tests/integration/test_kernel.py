@@ -13,10 +13,10 @@ from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1 import synthesis_service_pb2_grpc as synthesis_grpc
 from services.kernel.caller import Caller, caller, set_caller
 from services.kernel.client import Channels, LocalChannel, PeerUnavailable, limit_to, outgoing, peer
-from services.kernel.edge import Deadline, api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
 from services.kernel.settings import SettingUnusable
+from services.kernel.statuses import Deadline, api_error
 from tests.integration.kernel_stage import SECOND, SECRET, Actor, enrol, heard, speak
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.perform_stage import TEXT, Stage, furnish, heard, outcome, staged, stream_order
 
 PLACES = 3

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
-from services.kernel.edge import POISON, api_error
+from services.kernel.edge import POISON
+from services.kernel.statuses import api_error
 from tests.integration.perform_stage import (
     AUDIO,
     LIMIT,

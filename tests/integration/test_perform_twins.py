@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.perform_stage import (
     AUDIO,
     TEXT,

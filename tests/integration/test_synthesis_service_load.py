@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import Format
 from services.synthesis.engines.tone import ToneEngine

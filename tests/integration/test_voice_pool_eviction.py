@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from newvisions.voice.v1 import voice_service_pb2 as pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.integration.voice_pool_stage import PoolStage, open_pool_stage, spoken, upload_of
 from tests.integration.voice_stage import failure_of, open_replica, signed_in, user_of
 

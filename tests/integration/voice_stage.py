@@ -22,9 +22,9 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
 )
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import MAX_MESSAGE_BYTES, Channels
-from services.kernel.edge import api_error
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
+from services.kernel.statuses import api_error
 from services.voice.__main__ import open_service
 
 _OPTIONS = (

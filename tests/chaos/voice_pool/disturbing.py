@@ -8,7 +8,7 @@ import grpc
 import httpx
 
 from newvisions.voice.v1 import voice_pool_service_pb2 as pool_pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from services.voice.providers.elevenlabs import USER_LABEL
 from tests.chaos.voice_pool.plan import Disturbance
 from tests.chaos.voice_pool.site import Site, now

@@ -12,7 +12,7 @@ import grpc
 from pymongo import AsyncMongoClient
 
 from newvisions.voice.v1 import voice_pool_service_pb2 as pool_pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from services.voice.mongo_slots import MongoSlots
 from services.voice.providers.elevenlabs import USER_LABEL
 from services.voice.slots import SlotState

@@ -12,7 +12,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from newvisions.voice.v1 import voice_pool_service_pb2 as pool_pb
 from newvisions.voice.v1 import voice_service_pb2 as pb
-from services.kernel.edge import api_error
+from services.kernel.statuses import api_error
 from tests.chaos.voice_pool.audience import recordings
 from tests.chaos.voice_pool.site import Replica, Site, now
 from tests.chaos.voice_pool.timeline import Call, Hold

@@ -38,8 +38,8 @@ def test_callers_balance_over_all_pods_and_notice_new_ones(cluster: Rendered, ro
             if setting.endswith("_ADDRESS")
         }
         assert all(address.startswith("dns:///") for address in addresses)
-    of_callers: dict[str, Any] = dict(client.OPTIONS)
-    of_servers: dict[str, Any] = dict(server.OPTIONS)
+    of_callers: dict[str, Any] = dict(client.CHANNEL_OPTIONS)
+    of_servers: dict[str, Any] = dict(server.SERVER_OPTIONS)
     assert of_callers["grpc.lb_policy_name"] == "round_robin"
     assert of_callers["grpc.dns_min_time_between_resolutions_ms"] <= 10_000
     assert 60_000 <= of_servers["grpc.max_connection_age_ms"] <= 300_000
@@ -64,8 +64,8 @@ def test_the_gateway_looks_at_pods_often_enough_to_leave_one_in_time(cluster: Re
 def test_no_message_that_the_gateway_lets_in_is_too_large_for_a_service(
     cluster: Rendered, routes: list[Route]
 ) -> None:
-    assert dict(server.OPTIONS)["grpc.max_receive_message_length"] == client.MAX_MESSAGE_BYTES
-    assert dict(client.OPTIONS)["grpc.max_receive_message_length"] == client.MAX_MESSAGE_BYTES
+    assert dict(server.SERVER_OPTIONS)["grpc.max_receive_message_length"] == client.MAX_MESSAGE_BYTES
+    assert dict(client.CHANNEL_OPTIONS)["grpc.max_receive_message_length"] == client.MAX_MESSAGE_BYTES
     assert max(route.max_body_kib for route in routes) * 1024 < client.MAX_MESSAGE_BYTES
 
 
