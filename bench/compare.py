@@ -1,8 +1,8 @@
 """How does the main job compare with a plain application that does it the obvious way?
 
-Ours in one process and in five, behind Envoy, and `bench/baseline`, FastAPI in one process with nothing
-before it; the same simulated providers, which answer at once unless --latency says otherwise, the same
-embedded database server, once with its flush of each write and once without. Rounds alternate sides. A
+Ours in one process and in many, one each, behind Envoy, and `bench/baseline`, FastAPI in one process with
+nothing before it; the same simulated providers, which answer at once unless --latency says otherwise, the
+same embedded database server, once with its flush of each write and once without. Rounds alternate sides. A
 caller asks again as soon as it has its answer.
 
     whole memo     POST perform: latency, performs a second, processor time by program for each

@@ -1,4 +1,4 @@
-"""The sides that bench.compare runs: ours in one process and in five, and the application of bench/baseline.
+"""The sides that bench.compare runs: ours in one process and in many, and the application of bench/baseline.
 
 Each has a database server and a provider of its own, the same programs with the same settings. Two sides
 at one provider would take each other's voices for orphans.
@@ -26,7 +26,7 @@ from dev.services import Provider
 from dev.simulator.serving import spec as simulator_spec
 from dev.stack import Stack
 
-OURS = {"one": "one", "five": "many"}
+OURS = ("one", "many")
 SIDES = (*OURS, "baseline")
 _SAMPLE = ROOT / "demo" / "two-cities.mp3"
 _KEY = "a key of the account's owner"
@@ -169,7 +169,7 @@ async def _ours(
     }
     stack = Stack(
         data,
-        processes=OURS[name],
+        processes=name,
         engine="tone",
         limits=None,
         environment=environment,

@@ -29,11 +29,10 @@ from typing import Final
 
 import urllib3
 
-from bench.contenders import Side, running
+from bench.contenders import OURS, Side, running
 from bench.report import line, percentiles
 from dev.performer import Performer, request
 
-_SIDES: Final = {"one": "one", "many": "five"}
 _GIVES_UP_SECONDS: Final = 20.0
 # Refusals are quick, and places are few.
 _MOST_AT_ONCE: Final = 200
@@ -199,7 +198,7 @@ class Outcome:
 
 async def overloaded(asked: argparse.Namespace, processes: str, data: Path) -> Outcome:
     async with AsyncExitStack() as entered:
-        opened = running(_SIDES[processes], data, latency=asked.latency, flush=asked.flush)
+        opened = running(processes, data, latency=asked.latency, flush=asked.flush)
         side = await entered.enter_async_context(opened)
         await side.sign_up(asked.callers, entered)
         door = Door(str(side.performers[0].http.base_url))
@@ -220,7 +219,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=24, help="who find the peak")
     parser.add_argument("--warm-seconds", type=float, default=5.0)
     parser.add_argument("--peak-seconds", type=float, default=20.0)
-    parser.add_argument("--processes", nargs="+", choices=list(_SIDES), default=["one"])
+    parser.add_argument("--processes", nargs="+", choices=OURS, default=["one"])
     parser.add_argument("--latency", type=float, default=1.0, help="times the vendors' own")
     parser.add_argument("--flush", action=argparse.BooleanOptionalAction, default=True)
     asked = parser.parse_args()

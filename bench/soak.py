@@ -28,7 +28,7 @@ from typing import Final
 
 import httpx
 
-from bench.contenders import Side, running
+from bench.contenders import OURS, Side, running
 from bench.report import line, percentiles
 from dev.performer import Performer
 
@@ -38,7 +38,6 @@ _LEAST_JUDGED_SECONDS: Final = 8.9 * 60
 # Well before an access token runs out.
 _LOGIN_SECONDS: Final = 1200.0
 _LOOK_EVERY: Final = 10
-_SIDES: Final = {"one": "one", "many": "five"}
 _NOT_OURS: Final = frozenset({"mongo", "valkey", "simulator"})
 _MOST_FAILED: Final = 0.01
 
@@ -215,7 +214,7 @@ def _sampled(watch: Watch) -> Iterator[tuple[tuple[str, str], Series]]:
 async def soaked(asked: argparse.Namespace, processes: str, data: Path) -> Watch:
     said: dict[str, object] = {"bench": "soak", "processes": processes, "rate": asked.rate}
     async with AsyncExitStack() as entered:
-        opened = running(_SIDES[processes], data, latency=asked.latency, flush=True)
+        opened = running(processes, data, latency=asked.latency, flush=True)
         side = await entered.enter_async_context(opened)
         await side.sign_up(asked.callers, entered)
         watch = Watch()
@@ -265,7 +264,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=float, default=2.0, help="requests a second, of all callers together")
     parser.add_argument("--callers", type=int, default=8)
-    parser.add_argument("--processes", nargs="+", choices=list(_SIDES), default=["one"])
+    parser.add_argument("--processes", nargs="+", choices=OURS, default=["one"])
     parser.add_argument("--latency", type=float, default=1.0, help="times the vendors' own")
     asked = parser.parse_args()
     failed = 0

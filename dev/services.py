@@ -36,10 +36,10 @@ DATABASES = {
 # The URL of a MongoDB to use instead of the embedded one: tests against a real replica set.
 MONGO_ELSEWHERE = "NEWVISIONS_TEST_MONGO_URL"
 ENGINES = {
-    "local": "services.synthesis.engines.local:LocalEngine",
+    "local": "local",
     "tone": "services.synthesis.engines.tone:ToneEngine",
 }
-_ELEVENLABS_ENGINE = "services.synthesis.engines.elevenlabs:ElevenLabsEngine"
+_ELEVENLABS_ENGINE = "elevenlabs"
 
 
 @dataclass(frozen=True)
