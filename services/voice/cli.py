@@ -19,8 +19,8 @@ from services.kernel.clock import clock
 from services.kernel.errors import ServiceError
 from services.kernel.settings import SettingsWrong, SettingUnusable, read
 from services.voice.blobs import SealedBlobs, open_store, read_keys
-from services.voice.clones import Clones, PoolStatus
-from services.voice.composition import Pooled, Stores, clones_of, open_pooled, open_stores
+from services.voice.clones import Clones, Pooled, PoolStatus
+from services.voice.composition import Stores, clones_of, open_pooled, open_stores
 from services.voice.domain import VoicePoolDisabled
 from services.voice.rotation import rotate_keys
 from services.voice.settings import Settings

@@ -11,7 +11,8 @@ from services.voice.domain import Bookmark, Clone, PinsUnavailable, VoiceInUse, 
 from services.voice.keeping import Keeping
 from services.voice.policy import NEVER
 from services.voice.pool import OPERATOR, Eviction, Pool
-from services.voice.ports import Pins, Register
+from services.voice.ports import Pins, PooledProvider, Register
+from services.voice.reconciling import Reconciling
 from services.voice.slots import Habits, Ledger, Slots, SlotState
 
 log = structlog.get_logger()
@@ -145,3 +146,14 @@ class PoolView:
             return PoolStatus(self._provider, ledger, None, None)
         ratio = reuse.reused / reuse.leases if reuse.leases else 0.0
         return PoolStatus(self._provider, ledger, len(pinned), ratio)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """The places at one provider, and all that looks after them."""
+
+    provider: PooledProvider
+    pool: Pool
+    reconciling: Reconciling
+    view: PoolView
+    habits: Habits

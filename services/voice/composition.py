@@ -13,7 +13,7 @@ from services.kernel.clock import clock
 from services.kernel.database import database_client
 from services.kernel.schema import bring_up_to_date
 from services.voice import mongo, valkey
-from services.voice.clones import Clones, PoolView
+from services.voice.clones import Clones, Pooled, PoolView
 from services.voice.mongo_slots import MongoSlots
 from services.voice.policy import Rules, policy_named
 from services.voice.pool import Pool, PoolRules, Records
@@ -35,17 +35,6 @@ class Stores:
     # Also without a pool: there may have been one.
     habits: valkey.ValkeyHabits
     works: Works
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """The places at one provider, and all that looks after them."""
-
-    provider: PooledProvider
-    pool: Pool
-    reconciling: Reconciling
-    view: PoolView
-    habits: valkey.ValkeyHabits
 
 
 @asynccontextmanager

@@ -1,32 +1,18 @@
 """Protobuf in, protobuf out, for operators."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from newvisions.voice.v1 import voice_pool_service_pb2 as pb
 from newvisions.voice.v1.voice_pool_service_pb2_grpc import VoicePoolServiceServicer
-from services.voice.clones import USUAL_PAGE, Clones, OwnedClone, PoolStatus, PoolView, remove_clone
+from services.voice.clones import USUAL_PAGE, Clones, OwnedClone, Pooled, PoolStatus, remove_clone
 from services.voice.domain import VoicePoolDisabled, VoiceStoreUnavailable
 from services.voice.keeping import Keeping
-from services.voice.ports import Places, ProviderBusy, ProviderRefusedUs, ProviderUnavailable
-from services.voice.reconciling import Reconciling
+from services.voice.ports import ProviderBusy, ProviderRefusedUs, ProviderUnavailable
 from services.voice.slots import SlotState
 
 
-class LookedAfter(Protocol):
-    """The places at a provider."""
-
-    @property
-    def provider(self) -> Places: ...
-
-    @property
-    def reconciling(self) -> Reconciling: ...
-
-    @property
-    def view(self) -> PoolView: ...
-
-
 class VoicePoolServicer(VoicePoolServiceServicer):
-    def __init__(self, clones: Clones, keeping: Keeping, pooled: LookedAfter | None) -> None:
+    def __init__(self, clones: Clones, keeping: Keeping, pooled: Pooled | None) -> None:
         """`pooled` is None when voices are kept by the embedded engine only."""
         self._clones = clones
         self._keeping = keeping
@@ -92,7 +78,7 @@ class VoicePoolServicer(VoicePoolServiceServicer):
         removed = await remove_clone(self._clones, self._keeping, request.voice_id)
         return pb.DeleteVoiceCloneResponse(removed=removed.confirmed)
 
-    def _enabled(self) -> LookedAfter:
+    def _enabled(self) -> Pooled:
         if self._pooled is None:
             raise VoicePoolDisabled("Voices are kept by the embedded engine only.")
         return self._pooled

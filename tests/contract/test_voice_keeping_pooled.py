@@ -16,8 +16,8 @@ from dev.simulator.plans import PLANS
 from dev.simulator.remote import Simulator
 from dev.simulator.serving import running
 from services.voice.blobs import Keys, SealedBlobs, open_store
-from services.voice.clones import Clones
-from services.voice.composition import Pooled, Stores, open_pooled, open_stores
+from services.voice.clones import Clones, Pooled
+from services.voice.composition import Stores, open_pooled, open_stores
 from services.voice.domain import Voice, VoiceChangedMeanwhile, VoiceNotFound, VoiceSlotsExhausted
 from services.voice.keeping import Keeping, KeepingRules, Overflow, Surroundings
 from services.voice.mongo import MongoVoices
