@@ -5,7 +5,7 @@ from typing import Final
 
 EXPECTED: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
     "auth": {
-        "activation_codes": frozenset({"batch", "newest_first", "used_by"}),
+        "activation_codes": frozenset({"batch", "made_by", "newest_first", "used_by"}),
         "answers": frozenset({"expires", "user"}),
         "api_keys": frozenset({"digest", "ended", "place"}),
         "audit_log": frozenset({"actor", "newest_first", "oldest_first", "subject"}),

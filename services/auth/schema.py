@@ -55,6 +55,7 @@ SCHEMA: Final = Schema(
         Migration("settings_in_percent", _settings_in_percent),
         Migration("users_seen", _users_seen),
         Migration("answers_by_user", _indexes),
+        Migration("codes_by_maker", _indexes),
     ),
 )
 

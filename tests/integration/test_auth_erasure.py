@@ -277,6 +277,17 @@ async def test_an_administrator_erases_with_their_own_password_and_is_on_record(
     assert f"erased:{erasure.erasure_id}" in recorded[0]
 
 
+async def test_who_once_administered_leaves_no_trace_on_codes(stage: Stage) -> None:
+    admin = await new_admin(stage.auth)
+    codes, as_admin = pb.CreateActivationCodesRequest(count=1), signed_in(admin.user_id, "user admin")
+    await stage.auth.auth.CreateActivationCodes(codes, metadata=as_admin)
+    await new_admin(stage.auth)
+    demotion = admin_pb.UpdateUserRequest(user_id=admin.user_id, roles=["user"])
+    await stage.auth.admin.UpdateUser(demotion, metadata=ADMIN)
+    assert (await stage.erase(admin)).state == "done"
+    assert admin.user_id not in "".join(await stage.documents("activation_codes"))
+
+
 async def test_the_last_administrator_stays(stage: Stage) -> None:
     admin = await new_admin(stage.auth)
     assert await refused(stage.erase(admin)) == ("LAST_ADMIN", 409)

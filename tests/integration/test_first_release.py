@@ -112,6 +112,7 @@ async def test_accounts_of_the_first_release_go_on(
         ("settings_in_percent", 1),
         ("users_seen", 2),
         ("answers_by_user", 0),
+        ("codes_by_maker", 0),
     ]
     assert len(done) == AUTH.version
 

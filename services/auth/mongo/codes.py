@@ -37,6 +37,7 @@ class MongoCodes:
             index_of("made_at", "newest_first"),
             IndexModel("batch_id", name="batch", sparse=True),
             IndexModel("used_by", name="used_by", sparse=True),
+            IndexModel("made_by", name="made_by"),
         )
 
     async def add(self, codes: Sequence[ActivationCode], made_by: str, now: datetime) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.auth.domain.accounts import ROLE_USER
 from services.auth.domain.codes import CodeState, CodeUse
 from services.auth.domain.credits import entry_id_of, filed_under
 from services.auth.domain.erasure import Erased, Subject
@@ -27,11 +26,10 @@ class AccountTraces:
         user = await self.users.find_one(subject.user_id)
         if user is not None:
             await self._keep_code_used(user, now)
-            if user["roles"] != [ROLE_USER]:
-                # Their ids stand on many codes; there is no index for what happens so rarely.
-                await self.codes.update_all(
-                    {"made_by": subject.user_id}, {"$set": {"made_by": f"erased:{subject.erasure_id}"}}
-                )
+        # Whatever they are now: who made codes may have ceased to administer since.
+        await self.codes.update_all(
+            {"made_by": subject.user_id}, {"$set": {"made_by": f"erased:{subject.erasure_id}"}}
+        )
         theirs = {"user_id": subject.user_id}
         counts = {
             "accounts": int(await self.users.delete({"_id": subject.user_id})),

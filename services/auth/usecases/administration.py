@@ -60,8 +60,7 @@ class Administration:
         """Who administers, and is about to be erased, ceases to administer first: an erasure cannot be undone
         when it turns out that nobody is left. Raises UserNotFound, LastAdmin.
 
-        An operator is left until then: no activation code opens that account, and whoever erases it knows
-        to look for what it administered.
+        An operator is left until then: no activation code opens that account.
         """
         user = await self._on.users.get(user_id)
         if administers(user):
