@@ -16,7 +16,6 @@ from services.auth.domain.credits import Adjustment
 from services.auth.domain.paging import USUAL_PAGE
 from services.auth.rpc.acting import acting
 from services.auth.rpc.auth import UseCases
-from services.auth.rpc.moments import stamp, stamp_or_none
 from services.auth.usecases.codes import csv_of
 from services.auth.usecases.credits import Account
 from services.kernel.caller import owner
@@ -102,7 +101,7 @@ def _user(account: Account) -> pb.AdminUser:
         plan=account.plan,
         monthly_limit=account.limit,
         char_count=account.balance.used,
-        created_at=stamp(user.created_at),
+        created_at=user.created_at,
     )
 
 
@@ -111,17 +110,17 @@ def _code(code: CodeRecord, now: datetime) -> pb.ActivationCode:
         code=code.code,
         batch_id=code.batch_id,
         state=code.state(now),
-        created_at=stamp(code.created_at),
-        expires_at=stamp(code.expires_at),
+        created_at=code.created_at,
+        expires_at=code.expires_at,
         used_by=code.used_by,
-        used_at=stamp_or_none(code.used_at),
+        used_at=code.used_at,
     )
 
 
 def _entry(entry: AuditEntry) -> pb.AuditEntry:
     return pb.AuditEntry(
         id=entry.entry_id,
-        at=stamp(entry.at),
+        at=entry.at,
         actor=entry.actor.name,
         action=entry.action,
         subject=entry.subject,

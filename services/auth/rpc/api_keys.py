@@ -10,7 +10,7 @@ from newvisions.auth.v1 import api_key_service_pb2 as pb
 from newvisions.auth.v1.api_key_service_pb2_grpc import ApiKeyServiceServicer
 from services.auth.domain.api_keys import ApiKey
 from services.auth.domain.paging import USUAL_PAGE
-from services.auth.rpc.moments import moment_of, stamp, stamp_or_none
+from services.auth.rpc.moments import moment_of
 from services.auth.usecases.api_keys import KeyAccess, WantedKey
 from services.kernel.caller import caller
 
@@ -33,8 +33,8 @@ class ApiKeyServicer(ApiKeyServiceServicer):
             id=key.key_id,
             name=key.name,
             scopes=key.scopes,
-            created_at=stamp(key.created_at),
-            expires_at=stamp_or_none(key.expires_at),
+            created_at=key.created_at,
+            expires_at=key.expires_at,
             key=text,
         )
 
@@ -61,8 +61,8 @@ def _shown(key: ApiKey) -> pb.ApiKey:
         id=key.key_id,
         name=key.name,
         scopes=key.scopes,
-        created_at=stamp(key.created_at),
-        expires_at=stamp_or_none(key.expires_at),
-        last_used_at=stamp_or_none(key.last_used_at),
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        last_used_at=key.last_used_at,
         prefix=key.shown,
     )

@@ -18,7 +18,7 @@ from services.auth.keyring import KeyRing
 from services.auth.ports import Users
 from services.auth.rpc.acting import acting
 from services.auth.rpc.clients import client
-from services.auth.rpc.moments import moment_of, stamp
+from services.auth.rpc.moments import moment_of
 from services.auth.usecases.administration import Administration
 from services.auth.usecases.api_keys import KeyAccess
 from services.auth.usecases.audit import AuditLog, Change
@@ -120,7 +120,7 @@ class AuthServicer(AuthServiceServicer):
             char_count=account.balance.used,
             monthly_limit=account.limit,
             reserved_chars=account.balance.reserved,
-            resets_at=stamp(turns_at(now)),
+            resets_at=turns_at(now),
         )
 
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Context) -> pb.GetSettingsResponse:
@@ -159,7 +159,7 @@ class AuthServicer(AuthServiceServicer):
             expires_at = moment_of(request.expires_at)
         codes = await self._ask.codes.create(acting(), request.count, expires_at, now)
         return pb.CreateActivationCodesResponse(
-            codes=[each.code for each in codes], expires_at=stamp(expires_at), batch_id=codes[0].batch_id
+            codes=[each.code for each in codes], expires_at=expires_at, batch_id=codes[0].batch_id
         )
 
     async def ReserveCredits(

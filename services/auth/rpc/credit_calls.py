@@ -10,7 +10,6 @@ from newvisions.auth.v1 import account_service_pb2 as pb
 from services.auth.domain.credits import Entry
 from services.auth.domain.paging import USUAL_PAGE
 from services.auth.ports import Statement, Users
-from services.auth.rpc.moments import stamp
 from services.auth.usecases.statement import statement
 from services.kernel.caller import owner
 
@@ -45,5 +44,5 @@ def _entry(entry: Entry) -> pb.CreditEntry:
         credits=entry.credits,
         model=entry.model,
         reason=entry.reason,
-        at=stamp(entry.at),
+        at=entry.at,
     )

@@ -11,7 +11,6 @@ from google.protobuf.struct_pb2 import Struct
 from newvisions.auth.v1 import account_service_pb2 as pb
 from services.auth.rpc.acting import acting
 from services.auth.rpc.clients import client
-from services.auth.rpc.moments import stamp
 from services.auth.usecases.closing import Asker, Closings
 from services.auth.usecases.export import Export, Exports, Json
 from services.kernel.caller import owner
@@ -49,7 +48,7 @@ class ErasureCalls:
 
 def _exported(found: Export, now: datetime) -> pb.ExportAccountResponse:
     return pb.ExportAccountResponse(
-        exported_at=stamp(now),
+        exported_at=now,
         account=_struct(found.account),
         settings=_struct(found.settings),
         voice=_struct(found.voice),

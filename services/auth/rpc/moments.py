@@ -1,20 +1,7 @@
-"""Moments, as the contracts write them."""
+"""Moments, as the contracts have them."""
 
 from datetime import UTC, datetime
 from typing import Any
-
-from google.protobuf.timestamp_pb2 import Timestamp
-
-
-def stamp(moment: datetime) -> Timestamp:
-    made = Timestamp()
-    made.FromDatetime(moment)
-    return made
-
-
-def stamp_or_none(moment: datetime | None) -> Timestamp | None:
-    """Absent means absent."""
-    return None if moment is None else stamp(moment)
 
 
 def moment_of(given: Any) -> datetime:

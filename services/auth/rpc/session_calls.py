@@ -13,7 +13,6 @@ from services.auth.domain.accounts import SHORTEST_LEGACY_PASSWORD, SHORTEST_PAS
 from services.auth.domain.sessions import Session
 from services.auth.ports import Sessions, Users
 from services.auth.rpc.clients import client
-from services.auth.rpc.moments import stamp
 from services.auth.usecases.reset import PasswordResets, ResetRequest
 from services.auth.usecases.sessions import end_all_sessions, end_session, live_sessions
 from services.auth.usecases.slowdown import Slowdown
@@ -73,9 +72,9 @@ class SessionCalls:
 def _session(session: Session, current: str) -> pb.Session:
     return pb.Session(
         id=session.session_id,
-        created_at=stamp(session.created_at),
-        last_used_at=stamp(session.last_used_at),
-        expires_at=stamp(session.expires_at),
+        created_at=session.created_at,
+        last_used_at=session.last_used_at,
+        expires_at=session.expires_at,
         client=session.client,
         current=session.session_id == current,
     )
