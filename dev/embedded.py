@@ -10,6 +10,8 @@ from pymongo.errors import PyMongoError
 
 from dev.process import Spec
 
+_MONGO_SERVER = Path(__file__).with_name("mongo_server.py")
+
 
 def mongo(port: int, data: Path) -> Spec:
     """MongoDB's wire protocol over WiredTiger files."""
@@ -17,8 +19,8 @@ def mongo(port: int, data: Path) -> Spec:
     return Spec(
         name="mongo",
         command=(
-            # Not by its script: the kernel refuses a shebang line with spaces in the path.
-            *(sys.executable, "-P", "-c", "from secantus.cli import main; raise SystemExit(main())"),
+            # Not by the package's script: the kernel refuses a shebang line with spaces in the path.
+            *(sys.executable, "-P", str(_MONGO_SERVER)),
             *("--host", "127.0.0.1", "--port", str(port)),
             *("--storage-path", str(data / "mongo"), "--cache-size", "256M"),
         ),
