@@ -30,6 +30,12 @@ NOTES: Final = {
     "es": "Buenos días. Me desperté pensando en la reina de corazones, y no sé por qué.",
     "fr": "Bonjour. Je me suis réveillé avec la dame de cœur en tête, et je ne sais pas pourquoi.",
 }
+# As many clauses in fewer words: half the time.
+BRIEF: Final = {
+    "en": "Good morning. I woke up with the Queen of Hearts.",
+    "es": "Buenos días. Me desperté pensando en la reina.",
+    "fr": "Bonjour. Je me suis réveillé avec la dame de cœur.",
+}
 # Callers at once that each of these engines has room for, give or take; the others come in vain.
 ROOM: Final = 4
 

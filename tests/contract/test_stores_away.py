@@ -87,10 +87,16 @@ async def _failure(call: Awaitable[object]) -> BaseException | None:
     return None
 
 
+def soon_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for orphans, which a stage waits for at its end."""
+    monkeypatch.setenv("AWS_TIMEOUT", "300ms")
+
+
 async def test_who_is_refused_does_not_wait_for_a_store_that_has_nothing_of_theirs(
     silent: Silent, mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     furnish(monkeypatch, mongo_url, tmp_path, blob_url="s3://memos/here")
+    soon_given_up(monkeypatch)
     async with staged(monkeypatch) as stage:
         stage.peers.fail["compose"] = Refused("No credits are left.")
         assert await refusal(stage.perform()) == (402, "CREDITS_EXHAUSTED")
@@ -110,6 +116,7 @@ async def test_health_names_a_store_that_is_away(
     silent: Silent, mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     furnish(monkeypatch, mongo_url, tmp_path, blob_url="s3://memos/here")
+    soon_given_up(monkeypatch)
     async with staged(monkeypatch) as stage:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await stage.stub.GetHealth(pb.GetHealthRequest())
