@@ -54,7 +54,7 @@ def load_phrasebooks(folder: Path = DATA) -> dict[str, Phrasebook]:
 
 
 def _phrasebook(path: Path) -> Phrasebook:
-    book: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    book: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     for piece in _pieces(book):
         # The composer adds up lengths; a piece must measure the same by characters and by graphemes.
         if len(piece) != characters(piece):

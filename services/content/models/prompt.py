@@ -76,7 +76,7 @@ def load_prompts(version: str = CURRENT, folder: Path = DATA / "prompts") -> Pro
 
 
 def _read(path: Path) -> Prompt:
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
     return Prompt(
         system=Template(found["system"].strip()),
         user=Template(found["user"].strip()),

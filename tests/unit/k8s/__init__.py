@@ -113,4 +113,4 @@ def _documents(folder: Path) -> Iterator[Manifest]:
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=False)
     # A warning of kustomize is a mistake of ours.
     assert (done.returncode, done.stderr) == (0, "")
-    yield from yaml.safe_load_all(done.stdout)
+    yield from yaml.load_all(done.stdout, yaml.CSafeLoader)
