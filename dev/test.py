@@ -11,6 +11,7 @@ with Prometheus and Alertmanager; what they need must be there.
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 
@@ -23,7 +24,8 @@ from dev.project import PYTHONPATH, ROOT, python
 from dev.second_server import run_tests
 
 GATEWAY = map(str, sorted(ROOT.glob("tests/integration/test_gateway_*.py")))
-FAST = ("-m", "not slow", "tests/unit", "tests/contract", *GATEWAY)
+# All of such a file is slow, and to import it takes seconds that nobody needs.
+SLOW_FILE = re.compile(r"^pytestmark = \[?pytest\.mark\.slow\b", re.MULTILINE)
 BROWSER = ("-n", "0", "tests/e2e/test_browser.py")
 # Skipped among the others, unless the option is given.
 OPTIONAL = {
@@ -32,8 +34,8 @@ OPTIONAL = {
 }
 # Not among the others: they take minutes.
 OBSERVED = ("-n", "0", "tests/observed")
-# Each takes a half, and who is done helps the other: what a file sets up is rarely set up twice.
-PARALLEL = ("-n", "2", "--dist", "worksteal")
+# What stays together, so that it is set up once, tests/conftest.py says.
+PARALLEL = ("-n", "2")
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +58,13 @@ def main(arguments: list[str]) -> int:
     given = [argument for argument in arguments if argument != "--fast"]
     if not fast and not given and check.main() != 0:
         return 1
-    return pytest.main([*PARALLEL, *(FAST if fast else ()), *given])
+    return pytest.main([*PARALLEL, *(_fast() if fast else ()), *given])
+
+
+def _fast() -> list[str]:
+    slow = [file for file in ROOT.glob("tests/**/test_*.py") if SLOW_FILE.search(file.read_text())]
+    ignored = [f"--ignore={file.relative_to(ROOT)}" for file in slow]
+    return ["-m", "not slow", *ignored, "tests/unit", "tests/contract", *GATEWAY]
 
 
 def _chaos(arguments: list[str]) -> int:
