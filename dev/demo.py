@@ -41,6 +41,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--routine", default="cards", help="what kind of thing that is (default: cards)")
     parser.add_argument("--language", help="only this language, as a code like en (default: en and es)")
     parser.add_argument("--out", type=Path, default=Path("out"), help="where the files go (default: out)")
+    parser.add_argument("--engine", choices=["local", "tone"], default="local", help="tone is for tests only")
     parser.add_argument("--json", action="store_true", help="print the stages as one JSON object instead")
     return parser.parse_args()
 
@@ -71,7 +72,7 @@ class Story:
 
 async def _demo(options: argparse.Namespace, story: Story) -> int:
     with tempfile.TemporaryDirectory(prefix="newvisions-demo-", ignore_cleanup_errors=True) as directory:
-        stack = Stack(Path(directory))
+        stack = Stack(Path(directory), engine=options.engine)
         try:
             options.out.mkdir(parents=True, exist_ok=True)
             await _evening(stack, options, story)

@@ -7,7 +7,7 @@ from services.synthesis.domain import EnrolledVoice, Utterance
 from services.synthesis.engines.tone import ToneEngine
 
 SLOW = "the Tortoise"
-SECONDS = 1.5
+SECONDS = 0.8
 
 
 class Tortoise(ToneEngine):
