@@ -122,11 +122,8 @@ async def _up(options: argparse.Namespace) -> int:
 
 
 async def _as_json(stack: Stack, provider: Provider | None, observation: Observation | None) -> str:
-    ready: dict[str, object] = {
-        "url": stack.url,
-        "activation_codes": await stack.activation_codes(CODES),
-        "admin_token": await stack.admin_token(),
-    }
+    codes, token = await asyncio.gather(stack.activation_codes(CODES), stack.admin_token())
+    ready: dict[str, object] = {"url": stack.url, "activation_codes": codes, "admin_token": token}
     if provider and provider.stand_in:
         ready["simulator"] = provider.base_url
     return json.dumps(ready | (observation.urls if observation else {}))

@@ -22,11 +22,14 @@ _GUARD = Guard()
 
 
 class ByWhatTheyShare(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests that share a stack run on the same worker, and so do those of one file."""
+    """Tests that share a stack or the manifests run on the same worker, and so do those of one file."""
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        shared = re.search(r"\[(one|many)\b", test) if file.startswith("tests/e2e/") else None
+        if file.startswith("tests/unit/k8s/"):
+            # Rendered once in a process.
+            return "the manifests"
+        shared = re.search(r"[\[-](one|many)[\]-]", test) if file.startswith("tests/e2e/") else None
         return f"the stack of {shared[1]}" if shared else file
 
 

@@ -2,22 +2,12 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import httpx
-import pytest
 
 from dev.performer import Performer, accepted, request
-from dev.stack import Stack
 from tests.e2e.conftest import SignUp
-
-
-@pytest.fixture
-async def admin(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"authorization": f"Bearer {await stack.admin_token()}"}
-    async with httpx.AsyncClient(base_url=stack.url, headers=headers, timeout=30) as http:
-        yield http
 
 
 async def test_a_server_performs_with_a_key_and_no_more(

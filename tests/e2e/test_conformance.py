@@ -60,8 +60,8 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     data = tmp_path_factory.mktemp("conformance")
     settings = {"CONTENT_MODELS": "offline"}
     async with Stack(data, engine="tone", limits=GENEROUS, environment=settings) as stack:
-        first, second, third = await stack.activation_codes(3)
-        admin = {"authorization": f"Bearer {await stack.admin_token()}"}
+        codes, token = await asyncio.gather(stack.activation_codes(3), stack.admin_token())
+        (first, second, third), admin = codes, {"authorization": f"Bearer {token}"}
         async with (
             Performer.signed_up(stack.url, first) as user,
             Performer.signed_up(stack.url, second) as other,

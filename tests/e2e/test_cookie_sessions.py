@@ -11,11 +11,13 @@ import pytest
 from dev.performer import PASSWORD, Performer, accepted, request
 from dev.stack import Stack
 from tests import samples
+from tests.e2e.conftest import fresh_codes
 
 # How the services are spread over processes is nothing that a cookie could tell.
 pytestmark = pytest.mark.parametrize("stack", ["one"], indirect=True)
 
-End = Callable[[Stack, Performer], Awaitable[None]]
+# By an administrator or by the performer.
+End = Callable[[httpx.AsyncClient, Performer], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -44,12 +46,12 @@ async def test_an_evening_with_nothing_but_a_cookie(stack: Stack, performer: Per
         assert cookie.expires == pytest.approx(ends, abs=5)
 
 
-async def end_all(stack: Stack, performer: Performer) -> None:
+async def end_all(_: httpx.AsyncClient, performer: Performer) -> None:
     accepted(await performer.http.post("/v1/auth/logout-everywhere", json={}))
 
 
-async def reset_the_password(stack: Stack, performer: Performer) -> None:
-    (code,) = await stack.activation_codes(1)
+async def reset_the_password(admin: httpx.AsyncClient, performer: Performer) -> None:
+    (code,) = await fresh_codes(admin, 1)
     wanted = {
         "email": f"{performer.username}@example.com",
         "activation_code": code,
@@ -58,23 +60,21 @@ async def reset_the_password(stack: Stack, performer: Performer) -> None:
     accepted(await performer.http.post("/api/auth/reset-password", json=wanted))
 
 
-async def disable(stack: Stack, performer: Performer) -> None:
-    admin = {"authorization": f"Bearer {await stack.admin_token()}"}
-    path = f"/v1/admin/users/{performer.user_id}"
-    accepted(await performer.http.patch(path, json={"disabled": True}, headers=admin))
+async def disable(admin: httpx.AsyncClient, performer: Performer) -> None:
+    accepted(await admin.patch(f"/v1/admin/users/{performer.user_id}", json={"disabled": True}))
 
 
-async def erase(stack: Stack, performer: Performer) -> None:
+async def erase(_: httpx.AsyncClient, performer: Performer) -> None:
     accepted(await performer.http.request("DELETE", "/v1/users/me", json={"password": PASSWORD}))
 
 
 @pytest.mark.parametrize("end", [end_all, reset_the_password, disable, erase])
 async def test_a_session_that_somebody_ended_lets_nobody_in(
-    stack: Stack, performer: Performer, end: End
+    stack: Stack, admin: httpx.AsyncClient, performer: Performer, end: End
 ) -> None:
     # The gateway holds no token for it yet, which could go on for up to fifteen minutes.
     async with phone(stack, performer) as http:
-        await end(stack, performer)
+        await end(admin, performer)
         answer = await http.get("/user/settings")
         assert (answer.status_code, answer.json()["error"]) == (401, "UNAUTHENTICATED")
         assert answer.json()["message"] == "The session has ended."

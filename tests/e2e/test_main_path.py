@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from dev.performer import PASSWORD, Performer, accepted, request
-from dev.stack import Stack
 from services.content.languages import tongues
 from tests import samples
 from tests.e2e.conftest import MONTHLY_LIMIT, SignUp
@@ -282,13 +281,12 @@ async def test_credits_end_with_402_and_are_never_overshot(voiced: Performer) ->
     assert credits_["reservedChars"] == 0
 
 
-async def test_an_administrator_makes_codes_and_a_user_does_not(stack: Stack, performer: Performer) -> None:
+async def test_an_administrator_makes_codes_and_a_user_does_not(
+    admin: httpx.AsyncClient, performer: Performer
+) -> None:
     refused = await performer.http.post("/v1/admin/activation-codes", json={"count": 1})
     assert (refused.status_code, refused.json()["error"]) == (403, "ADMIN_REQUIRED")
-    operator = {"authorization": f"Bearer {await stack.admin_token()}"}
-    made = accepted(
-        await performer.http.post("/v1/admin/activation-codes", json={"count": 2}, headers=operator)
-    )
+    made = accepted(await admin.post("/v1/admin/activation-codes", json={"count": 2}))
     verdicts = [
         accepted(await performer.http.post("/v1/auth/verify-activation-code", json={"code": code}))
         for code in made["codes"]

@@ -17,7 +17,7 @@ from dev.simulator.serving import spec
 from dev.stack import Stack
 from tests import samples
 from tests.e2e.collector import Collector, Seen
-from tests.e2e.conftest import GENEROUS
+from tests.e2e.conftest import GENEROUS, fresh_codes
 from tests.e2e.test_traces import named, new_trace
 
 pytestmark = pytest.mark.slow
@@ -67,7 +67,7 @@ async def theatre(tmp_path_factory: pytest.TempPathFactory, collector: Collector
         await cleanup.enter_async_context(stack)
         admin = await cleanup.enter_async_context(httpx.AsyncClient(base_url=stack.url, timeout=30))
         admin.headers["authorization"] = f"Bearer {await stack.admin_token()}"
-        yield Theatre(stack, admin, iter(await stack.activation_codes(5)))
+        yield Theatre(stack, admin, iter(await fresh_codes(admin, 5)))
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from dev.simulator.serving import spec
 from dev.stack import Stack
 from services.voice.providers.elevenlabs import USER_LABEL
 from tests import samples
-from tests.e2e.conftest import GENEROUS
+from tests.e2e.conftest import GENEROUS, fresh_codes
 from tests.e2e.hearing import marker
 
 pytestmark = pytest.mark.slow
@@ -89,7 +89,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
         cleanup.push_async_callback(house.provider_goes)
         await cleanup.enter_async_context(stack)
         admin.headers["authorization"] = f"Bearer {await stack.admin_token()}"
-        house.codes = iter(await stack.activation_codes(10))
+        house.codes = iter(await fresh_codes(admin, 10))
         yield house
 
 

@@ -38,6 +38,8 @@ from tests.chaos.performances.proxy import Proxy
 from tests.e2e.conftest import GENEROUS
 
 USERS: Final = 5
+# Of each speaker: the same at every site, and a second of computing.
+_TONES: Final[dict[int, frozenset[int]]] = {}
 # Fewer than users: somebody is always spoken for by the embedded engine, or cloned again.
 PLACES: Final = 3
 ADDS: Final = 100_000
@@ -157,21 +159,28 @@ async def opened(data: Path, composition: str) -> AsyncIterator[Site]:
         )
         site.admin = await enter(httpx.AsyncClient(base_url=site.stack.url, timeout=30))
         site.admin.headers["authorization"] = f"Bearer {await site.stack.admin_token()}"
-        codes = await site.stack.activation_codes(USERS)
-        for number, code in enumerate(codes):
-            performer = await enter(Performer.signed_up(site.stack.url, code))
-            site.owners.append(await _with_a_voice(performer, number))
+        made = await site.admin.post("/v1/admin/activation-codes", json={"count": USERS})
+        performers = [
+            await enter(Performer.signed_up(site.stack.url, code)) for code in accepted(made)["codes"]
+        ]
+        site.owners += await asyncio.gather(*map(_with_a_voice, performers, range(USERS)))
         yield site
 
 
 async def _with_a_voice(performer: Performer, number: int) -> Owner:
-    recording = samples.speech(number)
-    accepted(await performer.upload(recording))
+    accepted(await performer.upload(samples.speech(number)))
+    if number not in _TONES:
+        _TONES[number] = await _tones(samples.speech(number))
+    return Owner(performer, _TONES[number])
+
+
+async def _tones(recording: bytes) -> frozenset[int]:
+    """Of all that the embedded engine may learn from this recording."""
     first = await asyncio.to_thread(examination.examine, recording)
-    # The embedded engine's clone may be made later, of the MP3 that was kept.
+    # Its clone may be made later, of the MP3 that was kept.
     again = await asyncio.to_thread(examination.reread, first.mp3)
     profiles = [await ToneEngine().enrol(each.pcm, SAMPLE_RATE) for each in (first, again)]
-    return Owner(performer, frozenset(round(marker_hz(profile)) for profile in profiles))
+    return frozenset(round(marker_hz(profile)) for profile in profiles)
 
 
 def _settings(site: Site, provider: str) -> dict[str, str]:
