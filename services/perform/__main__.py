@@ -76,7 +76,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         handlers.partly_needed["perform recordings"] = blobs.ping
-        sweeper = Sweeper(ports, story, patience, clock)
+        sweeper = Sweeper(ports, story, background, patience, clock)
         archive, orphans = Archive(ports, patience, clock), _orphans(settings, ports, performances, keys)
         seconds, look_again = settings.sweep_interval_seconds, _look_again_seconds(settings)
         async with (

@@ -45,7 +45,7 @@ class Phase(StrEnum):
     # Not kept yet: undo every step that has an undo.
     DOING = "doing"
     UNDOING = "undoing"
-    # Kept: settle and release.
+    # Kept: settle, and let the voice go.
     KEEPING = "keeping"
     # Hidden by its owner: remove the audio.
     ERASING = "erasing"

@@ -56,8 +56,9 @@ class Erasing:
             await self._pay(take)
 
     async def _pay(self, take: Take) -> None:
+        await self._story.let_go(take)
         try:
-            await saga.press_on(self._story.after, take)
+            await saga.run(self._story.after, take)
         except ServiceError as error:
             # The account is closed: its reservation expires by itself.
             if error.kind is not Kind.NOT_FOUND:

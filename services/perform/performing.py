@@ -88,7 +88,7 @@ class Performing:
         self._patience = patience
         self._now = now
         self._undoing = Undoing(ports, story, background, patience, now)
-        recovery = Recovery(ports, story, patience, now)
+        recovery = Recovery(ports, story, background, patience, now)
         self._claiming = Claiming(ports, recovery, self._undoing, patience, now)
 
     async def perform(self, request: Request) -> Performed:
@@ -265,8 +265,9 @@ class Performing:
         return True
 
     async def _finish(self, take: Take) -> None:
+        self._background.start(self._story.let_go(take))
         try:
-            await saga.press_on(self._story.after, take)
+            await saga.run(self._story.after, take)
             free_key = not (take.keyed or take.left)
             await self._performances.succeed(
                 take.performance_id, _charge(take), self._now(), free_key=free_key

@@ -3,6 +3,7 @@
 import structlog
 
 from services.perform import saga
+from services.perform.background import Background
 from services.perform.domain import Failure, Patience, Performance, Phase, State
 from services.perform.errors import PerformanceInterrupted
 from services.perform.ports import Clock, Ports
@@ -15,11 +16,14 @@ class Recovery:
     """An unfinished performance carries the moment from which it may be taken over. Moving that moment
     forward, only where it is still the old one, is the lease: the quickest has it, in whatever process."""
 
-    def __init__(self, ports: Ports, story: Story, patience: Patience, now: Clock) -> None:
+    def __init__(
+        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+    ) -> None:
         self._performances = ports.performances
         self._recordings = ports.recordings
         self._blobs = ports.blobs
         self._story = story
+        self._background = background
         self._patience = patience
         self._now = now
 
@@ -42,7 +46,8 @@ class Recovery:
         take = Take.left_by(performance)
         if performance.phase is Phase.KEEPING and performance.recording is not None:
             take.recording = performance.recording
-            await saga.press_on(self._story.after, take)
+            self._background.start(self._story.let_go(take))
+            await saga.run(self._story.after, take)
             if take.charge is not None:
                 # Whoever ordered it has not got it: it stays theirs to ask for.
                 await self._performances.succeed(

@@ -4,7 +4,7 @@ It knows no business. Which steps there are, and why in this order, stands in st
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Generic, TypeVar
@@ -54,17 +54,9 @@ async def run(stages: Sequence[Stage[S]], state: S) -> None:
             raise failures.exceptions[0] from None
 
 
-async def press_on(stages: Sequence[Stage[S]], state: S) -> None:
-    """Every step, whatever happens to the others; then the first failure is raised."""
-    await _all(_timed(step, state) for steps in stages for step in steps)
-
-
 async def undo(stages: Sequence[Stage[S]], state: S) -> None:
     """Every undo, whatever happens to the others; then the first failure is raised."""
-    await _all(step.undo(state) for steps in stages for step in steps if step.undo)
-
-
-async def _all(attempts: Iterator[Awaitable[None]]) -> None:
+    attempts = (step.undo(state) for steps in stages for step in steps if step.undo)
     for outcome in await asyncio.gather(*attempts, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome

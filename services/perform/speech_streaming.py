@@ -197,10 +197,9 @@ class SpeechStreaming:
 
     async def _ended(self, saying: _Saying, outcome: str, characters: int) -> None:
         request = saying.request
-        await asyncio.gather(
-            self._pay(saying, characters),
-            _or_expired("voice", request, self._ports.voices.release(request.user_id, request.speech_id)),
-        )
+        release = self._ports.voices.release(request.user_id, request.speech_id)
+        self._background.start(_or_expired("voice", request, release))
+        await self._pay(saying, characters)
         SPEECHES.labels(outcome).inc()
         log.info(
             "speech_ended",

@@ -10,6 +10,8 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter, Histogram
 
+from services.kernel.errors import ServiceError
+from services.perform import saga
 from services.perform.domain import (
     Charge,
     Delivery,
@@ -136,7 +138,15 @@ class Story:
 
     @property
     def after(self) -> tuple[Stage[Take], ...]:
-        return ((Step("settle", self._settle), Step("release", self._release)),)
+        return ((Step("settle", self._settle),),)
+
+    async def let_go(self, take: Take) -> None:
+        """Of the voice of a memo that is kept. It decides nothing: a lease that stays expires by itself."""
+        try:
+            await saga.run(((Step("release", self._release),),), take)
+        except ServiceError as error:
+            performance_id = str(take.performance_id)
+            log.warning("performance_left_to_expire", performance_id=performance_id, cause=error.reason)
 
     async def _reserve(self, take: Take) -> None:
         longest = take.order.longest_text

@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
+from services.perform.background import Background
 from services.perform.domain import Patience, Performance
 from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
@@ -21,10 +22,12 @@ _AT_ONCE = 32
 
 
 class Sweeper:
-    def __init__(self, ports: Ports, story: Story, patience: Patience, now: Clock) -> None:
+    def __init__(
+        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+    ) -> None:
         self._performances = ports.performances
         self._now = now
-        self._recovery = Recovery(ports, story, patience, now)
+        self._recovery = Recovery(ports, story, background, patience, now)
 
     async def sweep(self) -> int:
         """One round; returns how many performances it ended. When some cannot be ended, all others are

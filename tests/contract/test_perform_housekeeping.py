@@ -11,6 +11,8 @@ from uuid import UUID, uuid4
 import pytest
 from pymongo import AsyncMongoClient
 
+from services.kernel.client import limit_to
+from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Failure, Kept, Most, Patience, Performance, Phase, State
 from services.perform.errors import RecordingNotFound, RecordingsFull
@@ -51,7 +53,8 @@ class House:
 
     def sweeper(self) -> Sweeper:
         room = Room(self.journal, Most(10, 1 << 20), self.time)
-        return Sweeper(self.ports, Story(self.ports, room, SOFT, self.time), SOFT, self.time)
+        story = Story(self.ports, room, SOFT, self.time)
+        return Sweeper(self.ports, story, Background(5, limit_to), SOFT, self.time)
 
     async def begun(self, user_id: str) -> UUID:
         made = uuid4()

@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 from pymongo import AsyncMongoClient
 
+from services.kernel.client import limit_to
+from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Most, Patience, Performance, Phase, Recording, State
 from services.perform.errors import RecordingNotFound, StorageUnavailable
@@ -53,7 +55,8 @@ class Swept:
         )
         room = Room(journal, Most(10, 1 << 20), lambda: self.now)
         story = Story(ports, room, PATIENCE, lambda: self.now)
-        self.sweepers = [Sweeper(ports, story, PATIENCE, lambda: self.now) for _ in range(3)]
+        self.background = Background(5, limit_to)
+        self.sweepers = [Sweeper(ports, story, self.background, PATIENCE, lambda: self.now) for _ in range(3)]
 
     async def begin(self, request: str = "f") -> Performance:
         """One that began long ago, with its audio already stored."""
@@ -121,7 +124,7 @@ async def test_what_was_kept_is_settled_once_and_stays(swept: Swept) -> None:
     begun = await swept.begin()
     await swept.keep(begun)
     assert await swept.sweep() == 1
-    assert swept.books.settled == [begun.performance_id]
+    assert swept.books.settled == swept.books.released == [begun.performance_id]
     ended = await swept.journal.find(begun.performance_id)
     assert ended is not None
     assert (ended.state, ended.charge) == (State.SUCCEEDED, Charge(4, 4, 4000))

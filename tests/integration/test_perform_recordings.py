@@ -96,7 +96,7 @@ async def test_without_room_for_a_recording_nothing_is_paid_for(
         done = await stage.perform()
         assert await refusal(stage.perform()) == (409, "RECORDINGS_FULL")
         assert stage.peers.calls.count("compose") == 1
-        assert not (stage.peers.reserved or stage.peers.leased)
+        await stage.peers.until(lambda: not (stage.peers.reserved or stage.peers.leased))
         await stage.stub.DeleteRecording(
             pb.DeleteRecordingRequest(recording_id=done.recording_id), **stage.by()
         )

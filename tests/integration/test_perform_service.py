@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
+from newvisions.voice.v1 import voice_service_pb2 as voice
 from services.kernel.edge import POISON
 from services.kernel.statuses import api_error
 from tests.integration.perform_stage import (
@@ -50,7 +51,39 @@ async def test_a_performance_answers_with_the_memo_and_is_charged_once(stage: St
     assert (done.chars_used_raw, done.chars_used_effective) == (len(TEXT), len(TEXT))
     assert stage.peers.charged == {done.recording_id: len(TEXT)}
     assert not stage.peers.reserved
-    assert not stage.peers.leased
+    await stage.peers.until(lambda: not stage.peers.leased)
+
+
+class SlowToLetGo(Peers):
+    """A voice service that lets a voice go when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+
+    async def ReleaseVoice(self, request: voice.ReleaseVoiceRequest, context: Any) -> Any:
+        await self.let_go.wait()
+        return await super().ReleaseVoice(request, context)
+
+
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "hangs"])
+async def test_letting_the_voice_go_delays_no_answer_and_decides_nothing(
+    mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    furnish(monkeypatch, mongo_url, tmp_path)
+    peers = SlowToLetGo()
+    if fails:
+        peers.let_go.set()
+        peers.fail["release"] = Broken("Away.")
+    async with staged(monkeypatch, peers) as stage:
+        first = await stage.perform()
+        assert (await stage.performance(first.recording_id)).state == "succeeded"
+        # It was delivered: the same card again is another memo.
+        assert (await stage.perform()).recording_id != first.recording_id
+        deleted = pb.DeleteRecordingRequest(recording_id=first.recording_id)
+        await stage.stub.DeleteRecording(deleted, **stage.by())
+        peers.let_go.set()
+        await peers.until(lambda: not peers.leased)
 
 
 @pytest.mark.parametrize(("model", "priced"), [("quick", "quick"), ("", "tone")])
@@ -135,7 +168,7 @@ async def test_the_words_are_written_while_the_voice_is_cloned_again(stage: Stag
     assert not {"recloned", "speak"} & set(stage.peers.calls)
     stage.peers.recloned.set()
     assert (await performing).text == TEXT
-    assert not (stage.peers.reserved or stage.peers.leased)
+    await stage.peers.until(lambda: not (stage.peers.reserved or stage.peers.leased))
 
 
 async def test_without_credits_nothing_is_composed_for_a_voice_that_is_being_made(stage: Stage) -> None:

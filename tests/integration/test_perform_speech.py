@@ -44,6 +44,9 @@ class Speakers(Peers):
         super().__init__()
         self.thought = asyncio.Event()
         self.thought.set()
+        # The voice is not let go before.
+        self.let_go = asyncio.Event()
+        self.let_go.set()
         self.endless = False
         # Then it waits, if it is held, and comes to its end.
         self.most: int | None = None
@@ -82,6 +85,10 @@ class Speakers(Peers):
                 yield message
         async for message in super().Synthesize(request, context):
             yield message
+
+    async def ReleaseVoice(self, request: voice.ReleaseVoiceRequest, context: Any) -> Any:
+        await self.let_go.wait()
+        return await super().ReleaseVoice(request, context)
 
     async def GetVoiceMeta(self, request: voice.GetVoiceMetaRequest, context: Any) -> Any:
         await self._note("meta")
@@ -242,8 +249,9 @@ async def test_what_breaks_a_rule_costs_nothing(stage: Stage, changes: dict[str,
 async def test_a_failure_before_the_first_audio_is_told_and_costs_nothing(stage: Stage, step: str) -> None:
     stage.peers.fail[step] = Refused("No credits are left.")
     assert await refusal(heard(speech(stage, idempotency_key="k"))) == (402, "CREDITS_EXHAUSTED")
-    assert {"give back", "release"} <= set(stage.peers.calls)
-    assert not (stage.peers.reserved or stage.peers.leased or stage.peers.charged)
+    assert "give back" in stage.peers.calls
+    await ended(stage)
+    assert not stage.peers.charged
     stage.peers.fail.clear()
     assert await heard(speech(stage, idempotency_key="k")) == AUDIO
 
@@ -308,6 +316,16 @@ async def test_a_listener_who_does_not_read_is_not_spoken_to_and_may_leave_all_t
     assert perf_counter() - left < 0.1
     await ended(stage)
     assert len(speakers.charged) == 1
+
+
+async def test_a_voice_that_is_not_let_go_delays_no_end(stage: Stage, speakers: Speakers) -> None:
+    speakers.let_go.clear()
+    # Less than PERFORM_VOICE_SECONDS.
+    async with asyncio.timeout(2):
+        assert await heard(speech(stage)) == AUDIO
+    assert speakers.leased
+    speakers.let_go.set()
+    await ended(stage)
 
 
 async def test_a_charge_that_could_not_be_made_is_made_later(stage: Stage) -> None:

@@ -81,13 +81,6 @@ async def test_every_undo_is_tried_and_the_failure_is_told_afterwards() -> None:
     assert sorted(state) == ["not b", "not d"]
 
 
-async def test_pressing_on_does_every_step_whatever_happens_to_the_others() -> None:
-    state: list[str] = []
-    with pytest.raises(Broke):
-        await saga.press_on(((Step("a", breaks), Step("b", does("b"))),), state)
-    assert state == ["b"]
-
-
 async def test_a_listener_hears_a_small_first_chunk_and_then_all_however_late_it_comes() -> None:
     sound = Sound()
     sound.add(b"a" * 10_000)
