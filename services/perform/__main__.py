@@ -34,7 +34,7 @@ from services.perform.recordings import Archive
 from services.perform.rpc import PerformServicer, SpeechServicer
 from services.perform.schema import SCHEMA
 from services.perform.settings import Settings
-from services.perform.speech_keeping import SpeechKeeping, SpeechShelf
+from services.perform.speech_keeping import LONGEST_SPEECH, SpeechKeeping, SpeechShelf
 from services.perform.speech_keys import MongoSpeechKeys
 from services.perform.speech_settings import SpeechSettings
 from services.perform.speech_streaming import SpeechStreaming
@@ -96,10 +96,11 @@ def _client(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
 
 
 def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Background) -> SpeechStreaming:
-    # A speech is longer than a memo.
-    speech = SynthesisSpeech(synthesis, read(SpeechSettings).seconds)
+    # Who listens slowly may take all the time that the caller's own deadline gives.
+    speech = SynthesisSpeech(synthesis, LONGEST_SPEECH.total_seconds())
     places = Places("speeches", settings.most_speeches_at_once, settings.most_speeches_at_once)
-    return SpeechStreaming(replace(ports, speech=speech), background, clock, places=places)
+    seconds = read(SpeechSettings).seconds
+    return SpeechStreaming(replace(ports, speech=speech), background, clock, places=places, seconds=seconds)
 
 
 def _ports(

@@ -25,7 +25,7 @@ from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStre
 log = structlog.get_logger()
 
 # Longer than any speech may take: then whoever held the key is gone.
-_LONGEST_SPEECH = timedelta(minutes=5)
+LONGEST_SPEECH = timedelta(minutes=5)
 # Twelve minutes as they are, 48 kB a second; what is longer is an engine that does not stop.
 _MOST_AUDIO_BYTES = 36 << 20
 # Five seconds to sixteen: what is given again is read as it is listened to.
@@ -153,7 +153,7 @@ class SpeechKeeping:
     async def _claimed(self, claim: KeyClaim) -> HeldKey | None:
         now = self._now()
         try:
-            return await self._keys.claim(claim, now, now + _LONGEST_SPEECH)
+            return await self._keys.claim(claim, now, now + LONGEST_SPEECH)
         except (ServiceError, asyncio.CancelledError):
             # It may have been written all the same, and nobody would speak under it.
             self._background.start_retrying(self._free_later(claim))

@@ -9,5 +9,7 @@ class SpeechSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="PERFORM_SPEECH_", frozen=True)
 
-    # 4096 characters are five minutes of audio; never beyond the caller's own deadline.
+    # Credits, voice and engine may be waited for so long, all in all; what the listener takes does not
+    # count. Below the route's deadline of 170 seconds: a speech that is cut by that one is charged as if
+    # its listener had left.
     seconds: float = Field(default=165, gt=0, le=280)

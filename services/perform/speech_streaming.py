@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -18,7 +19,7 @@ from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.background import Background
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences, Speaker
-from services.perform.errors import AudioNotWhole
+from services.perform.errors import AudioNotWhole, PerformanceTooSlow
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.saga import Step
@@ -34,6 +35,8 @@ from services.perform.speech import (
 )
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 # Called when the audio is whole, before anybody pays for it.
 Keep = Callable[[], Awaitable[None]]
@@ -108,8 +111,11 @@ class SpeechStreaming:
         now: Clock,
         *,
         places: Places,
+        seconds: float,
     ) -> None:
+        """So many `seconds` a speech may be waited for; what its listener takes does not count."""
         self._places = places
+        self._seconds = seconds
         self._ports = ports
         self._background = background
         self._now = now
@@ -134,8 +140,8 @@ class SpeechStreaming:
     ) -> AsyncGenerator[Opening | bytes | Charge, None]:
         saying = _Saying(request, self._now())
         try:
-            await self._prepare(saying)
-            async with aclosing(self._said(saying)) as parts:
+            said = self._said(saying)
+            async with aclosing(said), aclosing(_in_time(said, self._seconds)) as parts:
                 async for part in parts:
                     yield part
             if keep is not None:
@@ -171,6 +177,7 @@ class SpeechStreaming:
 
     async def _said(self, saying: _Saying) -> AsyncGenerator[Opening | bytes, None]:
         """As fast as it is listened to: a speech is too long to be held in memory."""
+        await self._prepare(saying)
         request = saying.request
         script = Script.of(request.order.text)
         words = Words(request.speech_id, request.user_id, script, saying.delivery)
@@ -240,6 +247,29 @@ class SpeechStreaming:
             except ServiceError:
                 pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
         log.error("speech_not_paid", speech_id=str(saying.request.speech_id), characters=characters)
+
+
+async def _in_time(parts: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T, None]:
+    """Raises PerformanceTooSlow when they are waited for longer than that, all in all.
+
+    Only here, and in no call: who listens slowly would make the call too long, and owe nothing for what
+    they heard; theirs is the caller's own deadline, which ends it as if they had left.
+    """
+    clock = asyncio.get_running_loop().time
+    left = seconds
+    while True:
+        asked = clock()
+        try:
+            async with asyncio.timeout(left) as limit:
+                part = await anext(parts, None)
+        except TimeoutError:
+            if limit.expired():
+                raise PerformanceTooSlow("The speech took too long.") from None
+            raise
+        if part is None:
+            return
+        left -= clock() - asked
+        yield part
 
 
 async def _or_expired(what: str, request: SpeechRequest, release: Awaitable[None]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -301,6 +301,43 @@ async def test_a_listener_who_leaves_before_the_first_audio_pays_nothing(
     call.cancel()
     await ended(stage)
     assert not speakers.charged
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A speech may be waited for one second."""
+    monkeypatch.setenv("PERFORM_SPEECH_SECONDS", "1")
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_speech_that_is_waited_for_too_long_costs_nothing_whatever_it_was_that_took_the_time(
+    stage: Stage,
+) -> None:
+    stage.peers.held.clear()
+    async with asyncio.timeout(5):
+        assert await cut(stage)
+    stage.peers.recloned = asyncio.Event()
+    async with asyncio.timeout(5):
+        assert await refusal(heard(speech(stage))) == (504, "DEADLINE_EXCEEDED")
+    await ended(stage)
+    assert not stage.peers.charged
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_listener_who_takes_all_the_time_pays_for_what_was_made(
+    stage: Stage, speakers: Speakers
+) -> None:
+    speakers.endless = True
+    stub: Any = SpeechServiceStub(stage.channel)  # type: ignore[no-untyped-call]
+    call = stub.CreateSpeech(asked(), **{**stage.by(), "timeout": 2})
+    await call.read()
+    # Nothing is read any more for as long as the speaker waits, and then all that was made.
+    await speakers.until(lambda: "speech cancelled" in speakers.calls)
+    with suppress(grpc.aio.AioRpcError):
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    await ended(stage)
+    assert len(speakers.charged) == 1
 
 
 async def test_a_listener_who_does_not_read_is_not_spoken_to_and_may_leave_all_the_same(
