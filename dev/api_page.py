@@ -32,7 +32,8 @@ sets. Times are RFC 3339 in UTC. Every failure is the same object:
 ```
 
 `error` is a stable code, `action` says what to do next. A field in **bold** must be there. Where
-`Idempotency-Key` is listed, the same key and body get the first outcome again for 24 hours.
+`Idempotency-Key` is listed, the same key and body get the first success again for 24 hours; a failure gives
+its key back. While the first request is under way the second one waits for it; 504 means: ask again.
 """
 
 

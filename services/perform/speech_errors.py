@@ -16,5 +16,5 @@ class VoiceNotFound(ServiceError):
 
 
 class SpeechUnderWay(ServiceError):
-    kind, reason = Kind.CONFLICT, "SPEECH_UNDER_WAY"
+    kind, reason = Kind.DEADLINE, "SPEECH_UNDER_WAY"
     action = "Ask again with the same Idempotency-Key: then it is given from its beginning."

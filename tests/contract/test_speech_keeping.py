@@ -13,6 +13,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from services.kernel.client import limit_to
+from services.kernel.errors import Kind, ServiceError
 from services.kernel.ranges import Span
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
@@ -128,6 +129,14 @@ async def test_a_listener_who_leaves_while_a_key_is_claimed_does_not_hold_it(hou
     async with asyncio.timeout(5):
         await house.unheard.freed.wait()
     assert await house.is_free()
+
+
+async def test_who_waits_too_long_for_another_replica_is_told_so_as_everywhere(house: House) -> None:
+    house.unheard.answer, now = "heard", datetime.now(UTC)
+    await house.keys.claim(house.request.claim, now, now + timedelta(minutes=5))
+    with pytest.raises(ServiceError) as told:
+        await house.ask()
+    assert (told.value.kind, told.value.reason) == (Kind.DEADLINE, "SPEECH_UNDER_WAY")
 
 
 async def test_what_is_given_again_is_read_as_it_is_listened_to(house: House) -> None:
