@@ -36,7 +36,6 @@ from services.perform.schema import SCHEMA
 from services.perform.settings import Settings
 from services.perform.speech_keeping import LONGEST_SPEECH, SpeechKeeping, SpeechShelf
 from services.perform.speech_keys import MongoSpeechKeys
-from services.perform.speech_settings import SpeechSettings
 from services.perform.speech_streaming import SpeechStreaming
 from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
@@ -99,8 +98,9 @@ def _speeches(settings: Settings, ports: Ports, synthesis: Any, background: Back
     # Who listens slowly may take all the time that the caller's own deadline gives.
     speech = SynthesisSpeech(synthesis, LONGEST_SPEECH.total_seconds())
     places = Places("speeches", settings.most_speeches_at_once, settings.most_speeches_at_once)
-    seconds = read(SpeechSettings).seconds
-    return SpeechStreaming(replace(ports, speech=speech), background, clock, places=places, seconds=seconds)
+    return SpeechStreaming(
+        replace(ports, speech=speech), background, clock, places=places, seconds=settings.speech_seconds
+    )
 
 
 def _ports(

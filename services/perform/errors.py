@@ -1,4 +1,4 @@
-"""What can happen to a performance or a recording that its caller may know."""
+"""What can happen to a performance, a speech or a recording that its caller may know."""
 
 import asyncio
 from typing import ClassVar, Final
@@ -73,6 +73,23 @@ class TextTooLong(ServiceError):
 class AudioNotWhole(ServiceError):
     kind, reason = Kind.UPSTREAM, "AUDIO_NOT_WHOLE"
     action = "Try again."
+
+
+class VoiceMissing(ServiceError):
+    """The provider no longer has the leased voice. Callers meet it only when a second one is gone as well."""
+
+    kind, reason = Kind.CONFLICT, "PROVIDER_VOICE_MISSING"
+    action = "Try again; the voice is made anew from its sample."
+
+
+class VoiceNotFound(ServiceError):
+    kind, reason = Kind.NOT_FOUND, "VOICE_NOT_FOUND"
+    action = 'Send "me" as the voice, or your own voice clone id.'
+
+
+class SpeechUnderWay(ServiceError):
+    kind, reason = Kind.DEADLINE, "SPEECH_UNDER_WAY"
+    action = "Ask again with the same Idempotency-Key: then it is given from its beginning."
 
 
 class RecordingNotFound(ServiceError):

@@ -18,8 +18,8 @@ from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import PeerUnavailable, outgoing, peer
 from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences, Speaker
+from services.perform.errors import VoiceMissing
 from services.perform.script import Script
-from services.perform.speech_errors import VoiceMissing
 
 
 def _again() -> Any:

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=15, gt=0, le=60)
     content_seconds: float = Field(default=12, gt=0, le=60)
     synthesis_seconds: float = Field(default=45, gt=0, le=120)
+    # Credits, voice and engine may be waited for so long, all in all; what the listener takes does not
+    # count. Below the route's deadline of 170 seconds: a speech that is cut by that one is charged as if
+    # its listener had left.
+    speech_seconds: float = Field(default=165, gt=0, le=280)
 
     # From the claim to the kept recording; what takes longer is undone.
     performance_seconds: float = Field(default=60, gt=0, le=300)

@@ -9,9 +9,9 @@ import structlog
 from prometheus_client import Counter
 
 from services.perform.domain import Delivery, LeasedVoice, Made, Speaker
+from services.perform.errors import VoiceMissing
 from services.perform.ports import Ports
 from services.perform.script import Script
-from services.perform.speech_errors import VoiceMissing
 
 log = structlog.get_logger()
 

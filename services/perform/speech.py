@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from services.perform.domain import Delivery, Preferences, language_tag
-from services.perform.speech_errors import VoiceNotFound
+from services.perform.errors import VoiceNotFound
 
 OWN_VOICE: Final = "me"
 # Other makers' names for speech models, which clients send because they must send something.

@@ -14,12 +14,11 @@ from services.kernel.ranges import Span
 from services.kernel.replay import KeyReused
 from services.perform.background import Background
 from services.perform.domain import Charge
-from services.perform.errors import AudioNotWhole
+from services.perform.errors import AudioNotWhole, SpeechUnderWay
 from services.perform.places import Memory
 from services.perform.ports import Blobs, Clock, SpeechKeys
 from services.perform.sound import Sound
 from services.perform.speech import HeldKey, KeyClaim, Spoken
-from services.perform.speech_errors import SpeechUnderWay
 from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStreaming
 
 log = structlog.get_logger()
