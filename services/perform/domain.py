@@ -75,6 +75,17 @@ class Order:
     # What the note is about, where a caller named it; empty where the routine says it.
     topic: str = ""
 
+    @classmethod
+    def asked(cls, routine_type: str, value: str, override: Override, *, shipped_client: bool) -> "Order":
+        """Refuses what no rule of the contract can say. The shipped client was promised longer values and
+        cannot change."""
+        longest = LONGEST_VALUE_OF_SHIPPED_CLIENT if shipped_client else LONGEST_VALUE
+        if len(value) > longest:
+            raise ValueTooLong(f"The value has {len(value)} characters; {longest} are allowed.")
+        if override.voice_note_date:
+            check_date(override.voice_note_date)
+        return cls(routine_type, value, override)
+
     @property
     def fingerprint(self) -> str:
         """Equal for equal requests, whatever route they came by, and since before there were topics."""
@@ -270,13 +281,6 @@ class Patience:
     unheard: timedelta = timedelta(seconds=60)
     # The audio of a recording that its owner deleted.
     deleted: timedelta = timedelta()
-
-
-def check_value(value: str, *, shipped_client: bool) -> None:
-    """The shipped client was promised longer values and cannot change."""
-    longest = LONGEST_VALUE_OF_SHIPPED_CLIENT if shipped_client else LONGEST_VALUE
-    if len(value) > longest:
-        raise ValueTooLong(f"The value has {len(value)} characters; {longest} are allowed.")
 
 
 def check_date(day: str) -> None:

@@ -45,11 +45,11 @@ class Archive:
         self._patience = patience
         self._now = now
 
-    async def page(self, user_id: str, wanted: Wanted, size: int) -> tuple[list[Shown], str]:
+    async def page(self, user_id: str, asked: Wanted, size: int) -> tuple[list[Shown], str]:
         """Newest first, and the token of the next page, empty on the last one. A token names the last
         recording seen, so what is added or deleted meanwhile shifts nothing."""
         size = size or USUAL_PAGE
-        found = await self._recordings.page(user_id, wanted, size + 1)
+        found = await self._recordings.page(user_id, asked, size + 1)
         page, following = cut(found, size)
         return await self._shown(user_id, page), following
 
@@ -99,12 +99,12 @@ class Archive:
 
     async def audio(self, user_id: str, recording_id: str, filename: str, asked: str) -> Audio:
         """`asked` is the Range header, empty for the whole."""
-        wanted = _id(recording_id) if recording_id else id_in_file_name(filename)
-        if wanted is None:
+        named = _id(recording_id) if recording_id else id_in_file_name(filename)
+        if named is None:
             raise RecordingNotFound("There is no such recording.")
-        found = await self._recordings.get(user_id, wanted)
+        found = await self._recordings.get(user_id, named)
         part = span(asked, found.size_bytes)
-        content = await self._blobs.get(user_id, wanted, part)
+        content = await self._blobs.get(user_id, named, part)
         return Audio(content, found.size_bytes, part)
 
     async def _shown(self, user_id: str, recordings: Sequence[Recording]) -> list[Shown]:

@@ -10,8 +10,6 @@ from services.perform.domain import (
     Order,
     Override,
     Preferences,
-    check_date,
-    check_value,
     delivery,
     expected_seconds,
 )
@@ -83,13 +81,12 @@ def test_a_value_of_several_code_points_a_character_makes_room_for_itself() -> N
 
 
 def test_values_and_dates_that_no_pattern_can_judge_are_refused() -> None:
-    check_value("v" * 200, shipped_client=False)
-    check_value("v" * 500, shipped_client=True)
+    Order.asked("names", "v" * 200, Override(voice_note_date="2024-02-29"), shipped_client=False)
+    Order.asked("names", "v" * 500, Override(), shipped_client=True)
     with pytest.raises(ValueTooLong):
-        check_value("v" * 201, shipped_client=False)
-    check_date("2024-02-29")
+        Order.asked("names", "v" * 201, Override(), shipped_client=False)
     with pytest.raises(DateNotReal):
-        check_date("2023-02-29")
+        Order.asked("names", "Zoe", Override(voice_note_date="2023-02-29"), shipped_client=False)
 
 
 def test_a_longer_text_is_expected_to_last_longer() -> None:

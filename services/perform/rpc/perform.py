@@ -12,12 +12,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from newvisions.perform.v1 import perform_service_pb2 as pb
 from newvisions.perform.v1.perform_service_pb2_grpc import PerformServiceServicer
-from services.kernel.caller import UserNotFound, caller
+from services.kernel.caller import caller, self_only
 from services.kernel.edge import send_headers
 from services.kernel.ranges import range_headers
 from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
-from services.perform.domain import Order, Override, Performance, Recording, check_date, check_value
+from services.perform.domain import Order, Override, Performance, Recording
 from services.perform.erasing import Erasing
 from services.perform.filing import wanted
 from services.perform.performing import Heading, Performed, Performing
@@ -35,23 +35,23 @@ class PerformServicer(PerformServiceServicer):
         archive: Archive,
         erasing: Erasing,
         readiness: Readiness,
-        join_seconds: float,
+        longest_join_seconds: float,
     ) -> None:
         self._performing = performing
         self._erasing = erasing
         self._archive = archive
         self._readiness = readiness
-        self._join_seconds = join_seconds
+        self._longest_join_seconds = longest_join_seconds
 
     async def Perform(self, request: pb.PerformRequest, context: Any) -> pb.PerformResponse:
-        join = join_seconds(self._join_seconds, context)
+        join = join_seconds(self._longest_join_seconds, context)
         done = await self._performing.perform(_request(request, join))
         return _performed(request.routine_type, done)
 
     async def StreamPerform(
         self, request: pb.StreamPerformRequest, context: Any
     ) -> AsyncIterator[pb.StreamPerformResponse]:
-        join = join_seconds(min(self._join_seconds, SILENT_SECONDS), context)
+        join = join_seconds(min(self._longest_join_seconds, SILENT_SECONDS), context)
         memo = self._performing.listen(_request(request, join))
         async with aclosing(memo) as parts:
             async for part in parts:
@@ -122,20 +122,11 @@ class PerformServicer(PerformServiceServicer):
 
 
 def _request(request: Any, join: float) -> Request:
-    return Request(uuid4(), _me(request), _order(request), idempotency_key(), join)
-
-
-def _me(request: Any) -> str:
     """Nobody performs in another's voice, administrators neither."""
-    user_id = caller().user_id
-    if request.user_id not in {"", "me", user_id}:
-        raise UserNotFound("There is no such user.")
-    return user_id
+    return Request(uuid4(), self_only(request.user_id), _order(request), idempotency_key(), join)
 
 
 def _order(request: Any) -> Order:
-    """Refuses what no validation rule of the contract can say."""
-    check_value(request.value, shipped_client=caller().legacy_client)
     given = request.settings_override
     override = Override(
         voice_language=_given(given, "voice_language"),
@@ -146,9 +137,7 @@ def _order(request: Any) -> Order:
         voice_note_name=_given(given, "voice_note_name"),
         voice_note_date=_given(given, "voice_note_date"),
     )
-    if override.voice_note_date:
-        check_date(override.voice_note_date)
-    return Order(request.routine_type, request.value, override)
+    return Order.asked(request.routine_type, request.value, override, shipped_client=caller().legacy_client)
 
 
 def _given(message: Any, name: str) -> Any:

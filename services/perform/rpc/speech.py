@@ -30,12 +30,16 @@ _ROUTINE: Final = "custom"
 
 class SpeechServicer(SpeechServiceServicer):
     def __init__(
-        self, speeches: SpeechStreaming, kept: SpeechKeeping, performing: Performing, join_seconds: float
+        self,
+        speeches: SpeechStreaming,
+        kept: SpeechKeeping,
+        performing: Performing,
+        longest_join_seconds: float,
     ) -> None:
         self._speeches = speeches
         self._kept = kept
         self._performing = performing
-        self._join_seconds = join_seconds
+        self._longest_join_seconds = longest_join_seconds
 
     async def CreateSpeech(
         self, request: pb.CreateSpeechRequest, context: Any
@@ -54,12 +58,12 @@ class SpeechServicer(SpeechServiceServicer):
     def _spoken(self, asked: SpeechRequest, context: Any) -> AsyncGenerator[Opening | bytes | Charge, None]:
         if not asked.key:
             return self._speeches.speak(asked)
-        join = join_seconds(min(self._join_seconds, SILENT_SECONDS), context)
+        join = join_seconds(min(self._longest_join_seconds, SILENT_SECONDS), context)
         return self._kept.speak(asked, join)
 
     async def GenerateAudio(self, request: pb.GenerateAudioRequest, context: Any) -> pb.GenerateAudioResponse:
         order = Order(_ROUTINE, request.value, Override(), topic=request.topic)
-        join = join_seconds(self._join_seconds, context)
+        join = join_seconds(self._longest_join_seconds, context)
         asked = Request(uuid4(), caller().user_id, order, idempotency_key(), join)
         done = await self._performing.perform(asked)
         return pb.GenerateAudioResponse(
