@@ -119,36 +119,53 @@ class Performing:
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up, self._places)
         if isinstance(take, Performance):
-            async with self._delivering(take, request.key):
-                again = await self._again(take)
-                yield _heading(again.recording)
-                async with aclosing(Sound.whole(again.audio).listen()) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-            return
+            memo = self._replay(take, request.key)
+        else:
+            memo = self._listen_live(take, give_up)
+        async with aclosing(memo) as parts:
+            async for part in parts:
+                yield part
+
+    async def _replay(self, ended: Performance, key: str) -> AsyncGenerator[Heading | bytes, None]:
+        async with self._delivering(ended, key):
+            again = await self._again(ended)
+            yield _heading(again.recording)
+            async with aclosing(Sound.whole(again.audio).listen()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _listen_live(self, take: Take, give_up: float) -> AsyncGenerator[Heading | bytes, None]:
         task = self._begin(take)
-        heard, heard_all, goes_on = False, False, False
+        await self._hear_beginning(take, task, give_up)
+        heard_all = False
         try:
-            try:
-                async with asyncio.timeout_at(give_up):
-                    await take.sound.begun()
-            except TimeoutError:
-                goes_on = True
-                raise still_performing(take.performance_id) from None
+            yield _heading_of(take)
             async with aclosing(take.sound.listen()) as chunks:
                 async for chunk in chunks:
-                    if not heard:
-                        yield _heading_of(take)
-                    heard = True
                     yield chunk
             heard_all = True
             # Who asks the same again now has heard this one, and gets another.
             await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
-            if not (take.decided or goes_on):
-                task.cancel(LEFT)
-            elif not heard_all:
-                self._leave(take, task)
+            if not heard_all:
+                self._stop_listening(take, task)
+
+    async def _hear_beginning(self, take: Take, task: asyncio.Task[None], give_up: float) -> None:
+        try:
+            async with asyncio.timeout_at(give_up):
+                await take.sound.begun()
+        except TimeoutError:
+            self._leave(take, task)
+            raise still_performing(take.performance_id) from None
+        except asyncio.CancelledError:
+            self._stop_listening(take, task)
+            raise
+
+    def _stop_listening(self, take: Take, task: asyncio.Task[None]) -> None:
+        if take.decided:
+            self._leave(take, task)
+        else:
+            task.cancel(LEFT)
 
     async def find(self, user_id: str, performance_id: str) -> Performance:
         """How a performance stands. Raises PerformanceNotFound, also for other users' ones."""
@@ -237,17 +254,22 @@ class Performing:
             async with asyncio.timeout(self._patience.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
-            cause, take.decided, undone = of_performance(take.performance_id, told(failure)), True, True
-            try:
-                undone = await self._undo(take, cause)
-            finally:
-                if undone:
-                    take.failure = cause
-                    take.sound.fail(cause)
-            if undone:
+            if await self._fail(take, failure):
                 return
         take.sound.end()
         await self._finish(take)
+
+    async def _fail(self, take: Take, failure: BaseException) -> bool:
+        """False when it was kept after all. Who waits is told also when undoing it crashes."""
+        cause = of_performance(take.performance_id, told(failure))
+        take.decided, kept = True, False
+        try:
+            kept = not await self._undo(take, cause)
+        finally:
+            if not kept:
+                take.failure = cause
+                take.sound.fail(cause)
+        return not kept
 
     async def _undo(self, take: Take, cause: ServiceError) -> bool:
         """False when it was kept after all."""

@@ -42,9 +42,11 @@ class Sound:
         self.end()
 
     async def begun(self) -> None:
-        """Until there is something to hear, or nothing will come any more."""
+        """Until there is something to hear. Raises what broke it."""
         while not (self.audio or self._ended):
             await self._changed.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def listen(self) -> AsyncGenerator[bytes, None]:
         """From the first byte to the last. Ends only when the audio is kept; raises what broke it."""
