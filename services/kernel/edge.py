@@ -114,7 +114,7 @@ def _unary(
 
 
 def _asked(request: Any) -> bytes:
-    """What requests for the same have in common: whoever is meant may be called by their id or `me`."""
+    """The request in one form: `me`, an empty user_id and the caller's own id are the same."""
     asked = type(request)()
     asked.CopyFrom(request)
     if "user_id" in asked.DESCRIPTOR.fields_by_name and is_caller(asked.user_id):

@@ -23,7 +23,8 @@ _LOST_AFTER = 3
 
 
 class Dependencies:
-    """Keeps an eye on them, and tells when the first is lost and when the last is back."""
+    """Checks every dependency each second; calls `tell(False)` when the first needed one is lost (three
+    failures in a row), `tell(True)` when all of those are back."""
 
     def __init__(
         self,

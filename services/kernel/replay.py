@@ -72,7 +72,7 @@ class Replays(Protocol):
         """Changes nothing when the key is not this attempt's any more."""
 
     async def free(self, attempt: Attempt) -> None:
-        """The same."""
+        """Give the key back. No effect when it belongs to another attempt."""
 
 
 def idempotency_key() -> str:

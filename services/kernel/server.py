@@ -166,7 +166,7 @@ async def serve(services: Mapping[str, OpenService], settings: ServerSettings) -
 
 
 async def _end_calls(server: grpc.aio.Server, seconds: float) -> None:
-    """Also what goes on when its caller has left: it works with what is closed next."""
+    """Also waits for replayed work whose caller has left: it uses clients that are closed next."""
     clock = asyncio.get_running_loop().time
     give_up = clock() + seconds
     await server.stop(seconds)

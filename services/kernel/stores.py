@@ -52,7 +52,7 @@ def patience(url: str, seconds: float) -> dict[str, Any]:
 class Threads:
     """Calls that block, in threads of their own: a store that hangs holds nobody else's.
 
-    A thread cannot be stopped; who waits for it is told, and what waits for a thread is forgotten.
+    A blocked thread cannot be stopped: its waiter gets TimeoutError; calls still in the queue are cancelled.
     """
 
     def __init__(self, count: int, seconds: float) -> None:

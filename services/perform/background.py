@@ -36,8 +36,8 @@ class Background:
         return task
 
     def start_retrying(self, work: Coroutine[Any, Any, None]) -> None:
-        """For what somebody else finishes, or time does, if we do not: it is cancelled as soon as the process
-        stops, and not begun any more from then on."""
+        """For work that a sweeper or an expiry finishes otherwise: cancelled at once when the process stops,
+        not started after that."""
         if self._stopping:
             work.close()
             log.warning("retry_not_begun")
@@ -70,7 +70,7 @@ class Background:
             log.error("background_work_left", tasks=len(self._tasks))
 
     async def _end(self, seconds: float) -> None:
-        """Also of what those begin who are waited for."""
+        """Waits for all tasks, and for those they start meanwhile."""
         clock = asyncio.get_running_loop().time
         give_up = clock() + seconds
         while self._tasks and (left := give_up - clock()) > 0:

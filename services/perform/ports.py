@@ -1,6 +1,7 @@
-"""What performing needs from outside. Each port lists the errors it raises beside the usual
+"""What performing needs from outside.
 
-PeerUnavailable and Deadline of a peer, and StorageUnavailable of a store.
+Any method may also raise PeerUnavailable or Deadline (peers) or StorageUnavailable (stores); the rest is
+listed.
 """
 
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -51,7 +52,8 @@ class Voices(Protocol):
         """The user's voice, pinned until released. Raises VOICE_CLONE_REQUIRED."""
 
     async def begin_lease(self, user_id: str, performance_id: UUID) -> LeasedVoice | None:
-        """The same; None when the voice is being made. It is leased already, and `lease` waits for it."""
+        """Lease without waiting. None while the voice is being cloned: the lease is held; `lease` waits for
+        it."""
 
     async def release(self, user_id: str, performance_id: UUID) -> None:
         """Safe to repeat, also when there never was a lease."""
@@ -74,7 +76,7 @@ class Notes(Protocol):
         """Raises CONTENT_REFUSED, CONTENT_RULES_NOT_MET, VALUE_TOO_LONG."""
 
     def write(self, order: Order, language: str, user_id: str) -> AsyncGenerator[str | Note, None]:
-        """The same as it is written: the text in pieces, then the note; without that it is not whole."""
+        """Like `compose`, streamed: pieces of text, then the Note. Without a Note the text is incomplete."""
 
 
 class Speech(Protocol):
