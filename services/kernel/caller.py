@@ -1,8 +1,9 @@
-"""Who is calling, and under which request: what the gateway verified, carried through a request."""
+"""Who is calling, under which request, until when: what the gateway verified, carried through a request."""
 
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from services.kernel.errors import Kind, ServiceError
@@ -72,6 +73,20 @@ def caller() -> Caller:
 
 def set_caller(who: Caller) -> None:
     _caller.set(who)
+
+
+_ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
+
+
+def limit_to(seconds: float | None) -> None:
+    """Bound all further calls of this request to others; None for as long as each may take."""
+    _ends_at.set(None if seconds is None else monotonic() + seconds)
+
+
+def within_limit(seconds: float) -> float:
+    """So many seconds, or what is left of the request's own; never zero, which would mean no limit."""
+    ends_at = _ends_at.get()
+    return seconds if ends_at is None else max(0.001, min(seconds, ends_at - monotonic()))
 
 
 def from_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Caller:

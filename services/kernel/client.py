@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -11,13 +11,11 @@ from typing import Any
 import grpc
 
 from services.kernel.asking import NamedChannel, asking, named
-from services.kernel.caller import caller
+from services.kernel.caller import caller, within_limit
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.settings import SettingUnusable
 from services.kernel.statuses import Deadline, api_error
 from services.kernel.tracing import client_span, traceparent
-
-_ends_at: ContextVar[float | None] = ContextVar("ends_at", default=None)
 
 
 class PeerUnavailable(ServiceError):
@@ -28,18 +26,11 @@ class PeerUnavailable(ServiceError):
 
 def outgoing(seconds: float) -> dict[str, Any]:
     """The options of every call to a peer: a deadline within the caller's own, and the request's ids."""
-    ends_at = _ends_at.get()
-    timeout = seconds if ends_at is None else max(0.001, min(seconds, ends_at - monotonic()))
     who = caller()
     metadata = [("x-request-id", who.request_id), ("x-user-id", who.user_id)]
     if parent := traceparent(otherwise=who.traceparent):
         metadata.append(("traceparent", parent))
-    return {"timeout": timeout, "metadata": tuple(metadata)}
-
-
-def limit_to(seconds: float | None) -> None:
-    """Bound all further outgoing calls of this request; called by the server with the caller's deadline."""
-    _ends_at.set(None if seconds is None else monotonic() + seconds)
+    return {"timeout": within_limit(seconds), "metadata": tuple(metadata)}
 
 
 @contextmanager
@@ -190,9 +181,7 @@ def _as_rpc_errors() -> Iterator[None]:
 def _fresh(timeout: float | None, metadata: Any) -> tuple[LocalContext, Context]:
     """The callee's own context variables: nothing it binds leaks to its caller."""
     ends_at = None if timeout is None else monotonic() + timeout
-    variables = copy_context()
-    variables.run(limit_to, timeout)
-    return LocalContext(tuple(metadata or ()), ends_at), variables
+    return LocalContext(tuple(metadata or ()), ends_at), copy_context()
 
 
 class LocalCall:

@@ -29,6 +29,7 @@ from services.kernel.caller import (
     caller,
     from_metadata,
     is_caller,
+    limit_to,
     set_caller,
 )
 from services.kernel.errors import ServiceError
@@ -207,6 +208,7 @@ async def _edge(method: descriptor.MethodDescriptor, context: Any) -> AsyncItera
     """One status, one log event and one sample for each outcome, also for a caller who hung up."""
     who = from_metadata(context.invocation_metadata() or ())
     set_caller(who)
+    limit_to(context.time_remaining())
     structlog.contextvars.bind_contextvars(request_id=who.request_id, user_id=who.user_id)
     started, code = perf_counter(), grpc.StatusCode.CANCELLED
     try:

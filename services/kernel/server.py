@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mappin
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
-    aclosing,
     asynccontextmanager,
     contextmanager,
 )
@@ -23,7 +22,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.kernel import edge, logs, replay
-from services.kernel.client import MAX_MESSAGE_BYTES, Channels, limit_to
+from services.kernel.client import MAX_MESSAGE_BYTES, Channels
 from services.kernel.errors import ServiceError
 from services.kernel.pulse import watch_the_loop
 from services.kernel.readiness import Check, Dependencies
@@ -82,35 +81,14 @@ class Handlers(dict[str, grpc.RpcMethodHandler]):
             self[f"/{service}/{name}"] = edge.wrap(method, handler, self.replays)
 
     def attach_to(self, server: grpc.aio.Server) -> None:
-        """Register with a real server, with the caller's deadline bound for further calls."""
+        """Register with a real server."""
         services: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
         for full_name, handler in self.items():
             _, service, method = full_name.split("/")
-            services.setdefault(service, {})[method] = _with_deadline(handler)
+            services.setdefault(service, {})[method] = handler
         server.add_generic_rpc_handlers(
             tuple(grpc.method_handlers_generic_handler(name, found) for name, found in services.items())
         )
-
-
-def _with_deadline(handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-    if handler.response_streaming:
-        serve = handler.stream_stream if handler.request_streaming else handler.unary_stream
-
-        async def stream(request, context):  # type: ignore[no-untyped-def]
-            limit_to(context.time_remaining())
-            async with aclosing(serve(request, context)) as messages:
-                async for message in messages:
-                    yield message
-
-        if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
-        return grpc.unary_stream_rpc_method_handler(stream, handler.request_deserializer, edge.serialize)
-
-    async def call(request, context):  # type: ignore[no-untyped-def]
-        limit_to(context.time_remaining())
-        return await handler.unary_unary(request, context)
-
-    return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, edge.serialize)
 
 
 # Opens one service's clients, adds its servicer, and closes the clients again on exit.

@@ -11,7 +11,8 @@ from pymongo import AsyncMongoClient
 
 from newvisions.perform.v1.perform_service_pb2_grpc import add_PerformServiceServicer_to_server
 from newvisions.perform.v1.speech_service_pb2_grpc import add_SpeechServiceServicer_to_server
-from services.kernel.client import Channels, limit_to
+from services.kernel.caller import limit_to
+from services.kernel.client import Channels
 from services.kernel.clock import clock
 from services.kernel.database import database_client
 from services.kernel.rounds import again_and_again

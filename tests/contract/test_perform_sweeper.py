@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from pymongo import AsyncMongoClient
 
-from services.kernel.client import limit_to
+from services.kernel.caller import limit_to
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Most, Patience, Performance, Phase, Recording, State

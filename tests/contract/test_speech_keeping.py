@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from pymongo import AsyncMongoClient
 
-from services.kernel.client import limit_to
+from services.kernel.caller import limit_to
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.ranges import Span
 from services.perform.background import Background

@@ -11,8 +11,8 @@ from newvisions.auth.v1 import auth_service_pb2 as auth_pb
 from newvisions.auth.v1 import auth_service_pb2_grpc as auth_grpc
 from newvisions.synthesis.v1 import synthesis_service_pb2 as pb
 from newvisions.synthesis.v1 import synthesis_service_pb2_grpc as synthesis_grpc
-from services.kernel.caller import Caller, caller, set_caller
-from services.kernel.client import Channels, LocalChannel, PeerUnavailable, limit_to, outgoing, peer
+from services.kernel.caller import Caller, caller, limit_to, set_caller
+from services.kernel.client import Channels, LocalChannel, PeerUnavailable, outgoing, peer
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
 from services.kernel.settings import SettingUnusable

@@ -3,7 +3,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from services.kernel.client import limit_to
+from services.kernel.caller import limit_to
 from services.perform import saga
 from services.perform.background import Background
 from services.perform.saga import Step

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from dev.simulator.remote import Simulator
-from services.kernel.client import limit_to
+from services.kernel.caller import limit_to
 from services.synthesis.domain import EngineOverloaded, EnrolledVoice, Utterance
 from services.synthesis.engines.elevenlabs import ElevenLabsEngine
 from services.synthesis.ports import Engine
