@@ -136,7 +136,7 @@ def _stream(
             try:
                 async with (
                     aclosing(serve(request, context)) as made,
-                    aclosing(_while_it_can_be_told(made, context) if policy.access else made) as chunks,
+                    aclosing(_ending_before_deadline(made, context) if policy.access else made) as chunks,
                 ):
                     async for chunk in chunks:
                         started = True
@@ -153,7 +153,7 @@ def _stream(
     return call
 
 
-async def _while_it_can_be_told(
+async def _ending_before_deadline(
     chunks: AsyncGenerator[Message, None], context: Any
 ) -> AsyncGenerator[Message, None]:
     """Raises Deadline a moment before the call's own: a stream that meets that one ends like a whole one."""

@@ -21,7 +21,7 @@ from services.kernel.server import Handlers, ServerSettings, running, serve
 from services.kernel.settings import read
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Most, Patience
+from services.perform.domain import Quota, TimeLimits
 from services.perform.erasing import Erasing
 from services.perform.mongo import MongoPerformances
 from services.perform.orphans import OrphanRules, Orphans
@@ -54,14 +54,14 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         blobs = StoredBlobs(settings.blob_url)
         ports = _ports(settings, performances, blobs, ways)
         stores = {"database": performances.ping, "recordings": blobs.ping}
-        patience = _patience(settings)
-        most = Most(settings.most_recordings, settings.most_recorded_bytes)
-        story = Story(ports, Room(performances, most, clock), patience, clock)
+        limits = _limits(settings)
+        quota = Quota(settings.most_recordings, settings.most_recorded_bytes)
+        story = Story(ports, Room(performances, quota, clock), limits, clock)
         background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
-        performing = Performing(ports, story, background, patience, clock, places=_places(settings))
+        performing = Performing(ports, story, background, limits, clock, places=_places(settings))
         servicer = PerformServicer(
             performing,
-            Archive(ports, patience, clock),
+            Archive(ports, limits, clock),
             Erasing(ports, story),
             Readiness({**stores, **{name: serving(way) for name, way in ways.items()}}),
             settings.join_seconds,
@@ -76,8 +76,8 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         handlers.partly_needed["perform recordings"] = blobs.ping
-        sweeper = Sweeper(ports, story, background, patience, clock)
-        archive, orphans = Archive(ports, patience, clock), _orphans(settings, ports, performances, keys)
+        sweeper = Sweeper(ports, story, background, limits, clock)
+        archive, orphans = Archive(ports, limits, clock), _orphans(settings, ports, performances, keys)
         seconds, look_again = settings.sweep_interval_seconds, _look_again_seconds(settings)
         async with (
             running(again_and_again("perform sweep", sweeper.sweep, seconds)),
@@ -122,8 +122,8 @@ def _places(settings: Settings) -> Places:
     return Places("memos", settings.least_at_once, settings.most_at_once, settings.late_seconds)
 
 
-def _patience(settings: Settings) -> Patience:
-    return Patience(
+def _limits(settings: Settings) -> TimeLimits:
+    return TimeLimits(
         performance=timedelta(seconds=settings.performance_seconds),
         takeover=timedelta(seconds=settings.takeover_seconds),
         key=timedelta(hours=settings.key_hours),

@@ -9,7 +9,7 @@ import structlog
 
 from services.kernel.errors import ServiceError
 from services.kernel.replay import KeyReused
-from services.perform.domain import Failure, Order, Patience, Performance, Phase, State
+from services.perform.domain import Failure, Order, Performance, Phase, State, TimeLimits
 from services.perform.errors import (
     CallerLeft,
     PerformanceInterrupted,
@@ -42,12 +42,12 @@ class Request:
 
 class Claiming:
     def __init__(
-        self, ports: Ports, recovery: Recovery, undoing: Undoing, patience: Patience, now: Clock
+        self, ports: Ports, recovery: Recovery, undoing: Undoing, limits: TimeLimits, now: Clock
     ) -> None:
         self._performances = ports.performances
         self._recovery = recovery
         self._undoing = undoing
-        self._patience = patience
+        self._limits = limits
         self._now = now
 
     async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
@@ -107,7 +107,7 @@ class Claiming:
             created_at=now,
             state=State.RUNNING,
             phase=Phase.DOING,
-            due_at=now + self._patience.takeover,
+            due_at=now + self._limits.takeover,
         )
 
     def _expired(self, holder: Performance) -> bool:
@@ -115,8 +115,8 @@ class Claiming:
         if holder.under_way:
             return False
         if holder.key:
-            return self._now() - holder.created_at > self._patience.key
-        too_late = self._now() - (holder.ended_at or holder.created_at) > self._patience.unheard
+            return self._now() - holder.created_at > self._limits.key
+        too_late = self._now() - (holder.ended_at or holder.created_at) > self._limits.unheard
         return too_late or not holder.has_recording
 
     async def _outcome_of(self, performance_id: UUID, give_up: float) -> Performance | None:

@@ -48,7 +48,7 @@ class Phase(StrEnum):
     # Kept: settle, and let the voice go.
     KEEPING = "keeping"
     # Hidden by its owner: remove the audio.
-    ERASING = "erasing"
+    PURGING = "erasing"
     DONE = "done"
 
 
@@ -162,7 +162,7 @@ class Speaker:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class AudioSummary:
     """What the speech service says of audio that is whole."""
 
     duration_seconds: float
@@ -245,12 +245,12 @@ class Performance:
     @property
     def has_recording(self) -> bool:
         """It is there for its user; not while it is settled, nor after they deleted it."""
-        deleted = self.phase is Phase.ERASING or self.recording is None
+        deleted = self.phase is Phase.PURGING or self.recording is None
         return self.state is State.SUCCEEDED and not deleted
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Usage:
     """How much a user has."""
 
     recordings: int
@@ -258,7 +258,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Most:
+class Quota:
     """How much one user may have."""
 
     recordings: int
@@ -266,7 +266,7 @@ class Most:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TimeLimits:
     """How long things may take, and how long they are remembered."""
 
     # From the claim to the kept recording.

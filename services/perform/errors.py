@@ -131,7 +131,7 @@ class NotReady(ServiceError):
     retry_after_seconds = 2
 
 
-def told(failure: BaseException) -> ServiceError:
+def as_service_error(failure: BaseException) -> ServiceError:
     """What the waiting caller gets; a cancelled performance must not look like a cancelled caller."""
     if isinstance(failure, ServiceError):
         return failure

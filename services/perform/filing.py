@@ -38,7 +38,7 @@ NEWEST_PLACE = "~"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RecordingFilter:
     """Which recordings a list shows: those from one place up to, not including, another."""
 
     first: str = FIRST_PLACE
@@ -47,13 +47,13 @@ class Wanted:
     voice_source: str = ""
 
 
-def wanted(recorded_from: str, recorded_to: str, voice_source: str, token: str) -> Wanted:
+def wanted(recorded_from: str, recorded_to: str, voice_source: str, token: str) -> RecordingFilter:
     """A day as the end is part of what is wanted. Raises MomentNotReal, PageTokenInvalid."""
     first = place_at(_moment(recorded_from, timedelta())) if recorded_from else FIRST_PLACE
     before = place_at(_moment(recorded_to, timedelta(days=1))) if recorded_to else NEWEST_PLACE
     if token:
         before = min(before, place_in_token(token))
-    return Wanted(first, before, voice_source)
+    return RecordingFilter(first, before, voice_source)
 
 
 def _moment(text: str, of_a_day: timedelta) -> datetime:

@@ -26,9 +26,9 @@ from services.perform.documents import (
     recording_of,
     twin_key,
 )
-from services.perform.domain import Charge, Failure, Kept, Performance, Phase, Recording, State
+from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State, Usage
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
-from services.perform.filing import FIRST_PLACE, NEWEST_PLACE, Wanted, place, place_at
+from services.perform.filing import FIRST_PLACE, NEWEST_PLACE, RecordingFilter, place, place_at
 
 log = structlog.get_logger()
 
@@ -176,7 +176,7 @@ class MongoPerformances:
             found = self._performances.find(before).limit(limit)
             return [recording_in(document) async for document in found]
 
-    async def page(self, user_id: str, wanted: Wanted, limit: int) -> Sequence[Recording]:
+    async def page(self, user_id: str, wanted: RecordingFilter, limit: int) -> Sequence[Recording]:
         """The embedded server reads all of a range to sort it, so the usual range is short."""
         newest = min(wanted.before, place_at(datetime.now(UTC) + timedelta(days=1)))
         month = place_at(datetime.fromtimestamp(int(newest[:14]) / 1000, UTC) - _RECENT)
@@ -217,7 +217,7 @@ class MongoPerformances:
             "phase": Phase.DONE,
             "place": {"$gte": FIRST_PLACE},
         }
-        hidden = {"phase": Phase.ERASING, "due_at": due_at}
+        hidden = {"phase": Phase.PURGING, "due_at": due_at}
         if not await self._change(expected, {"$set": hidden, "$unset": {"place": ""}}):
             await self._why_not_hidden(user_id, recording_id)
 
@@ -226,18 +226,18 @@ class MongoPerformances:
         raise PerformanceInterrupted("The recording is still being filed.")
 
     async def forget(self, recording_id: UUID, until: datetime) -> None:
-        expected = {"_id": recording_id, "phase": Phase.ERASING}
+        expected = {"_id": recording_id, "phase": Phase.PURGING}
         gone = {"phase": Phase.DONE, "expires_at": until}
         await self._change(expected, {"$set": gone, "$unset": {"due_at": "", "recording": ""}})
 
-    async def kept(self, user_id: str) -> Kept:
+    async def kept(self, user_id: str) -> Usage:
         mine = {"user_id": user_id, "place": {"$gte": FIRST_PLACE, "$lt": NEWEST_PLACE}}
         size = {"_id": None, "recordings": {"$sum": 1}, "size_bytes": {"$sum": "$recording.size_bytes"}}
         with reached():
             found = await self._performances.aggregate([{"$match": mine}, {"$group": size}])
             for total in await found.to_list(1):
-                return Kept(total["recordings"], total["size_bytes"])
-        return Kept(0, 0)
+                return Usage(total["recordings"], total["size_bytes"])
+        return Usage(0, 0)
 
     async def with_audio(self, ids: Sequence[UUID]) -> set[UUID]:
         asked = {"_id": {"$in": list(ids)}}

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from prometheus_client import Counter
 
-from services.perform.ports import Blobs, Clock, Turns, Wanting
+from services.perform.ports import AudioReferences, Blobs, Clock, Turns
 
 log = structlog.get_logger()
 
@@ -25,9 +25,11 @@ class OrphanRules:
 
 
 class Orphans:
-    def __init__(self, blobs: Blobs, wanting: Sequence[Wanting], turns: Turns, rules: OrphanRules) -> None:
+    def __init__(
+        self, blobs: Blobs, references: Sequence[AudioReferences], turns: Turns, rules: OrphanRules
+    ) -> None:
         self._blobs = blobs
-        self._wanting = wanting
+        self._references = references
         self._turns = turns
         self._age = rules.age
         self._every = rules.every
@@ -44,7 +46,7 @@ class Orphans:
         removed = 0
         async for found in self._blobs.older_than(self._now() - self._age):
             ids = [each.recording_id for each in found]
-            answers = await asyncio.gather(*(each.with_audio(ids) for each in self._wanting))
+            answers = await asyncio.gather(*(each.with_audio(ids) for each in self._references))
             lost = [each for each in found if not any(each.recording_id in wanted for wanted in answers)]
             if lost:
                 await self._blobs.remove(lost)

@@ -17,7 +17,16 @@ from newvisions.synthesis.v1.synthesis_service_pb2_grpc import SynthesisServiceS
 from newvisions.voice.v1 import voice_service_pb2 as voice
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceStub
 from services.kernel.client import PeerUnavailable, outgoing, peer
-from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Note, Order, Preferences, Speaker
+from services.perform.domain import (
+    AudioSummary,
+    Charge,
+    Delivery,
+    LeasedVoice,
+    Note,
+    Order,
+    Preferences,
+    Speaker,
+)
 from services.perform.errors import VoiceMissing
 from services.perform.script import Script
 
@@ -218,8 +227,8 @@ class SynthesisSpeech:
 
     async def speak(
         self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
-    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
-        request = _spoken(script.text, voice, delivery, recording_id)
+    ) -> AsyncGenerator[Speaker | bytes | AudioSummary, None]:
+        request = _synthesize_request(script.text, voice, delivery, recording_id)
         if not script.whole:
             heard = False
             try:
@@ -241,7 +250,7 @@ class SynthesisSpeech:
 
     async def _heard(
         self, ask: Callable[..., Any], asked: Any
-    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
+    ) -> AsyncGenerator[Speaker | bytes | AudioSummary, None]:
         """Asked within `peer`, or the call is missing in the trace and among the calls that are counted."""
         with peer("synthesis", {VoiceMissing.reason: VoiceMissing}):
             async with _messages(ask(asked, **outgoing(self._seconds))) as messages:
@@ -252,10 +261,10 @@ class SynthesisSpeech:
                         yield message.audio
                     if message.HasField("summary"):
                         made = message.summary
-                        yield Made(made.duration_seconds, tuple(made.waveform))
+                        yield AudioSummary(made.duration_seconds, tuple(made.waveform))
 
 
-def _spoken(
+def _synthesize_request(
     text: str, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
 ) -> synthesis.SynthesizeRequest:
     request = synthesis.SynthesizeRequest(

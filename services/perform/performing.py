@@ -17,10 +17,10 @@ from services.perform.claiming import Claiming, Request, still_performing
 from services.perform.domain import (
     Charge,
     Failure,
-    Patience,
     Performance,
     Recording,
     State,
+    TimeLimits,
     expected_seconds,
 )
 from services.perform.errors import (
@@ -29,8 +29,8 @@ from services.perform.errors import (
     PerformanceInterrupted,
     PerformanceNotFound,
     RecordingNotFound,
+    as_service_error,
     of_performance,
-    told,
 )
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
@@ -75,7 +75,7 @@ class Performing:
         ports: Ports,
         story: Story,
         background: Background,
-        patience: Patience,
+        limits: TimeLimits,
         now: Clock,
         *,
         places: Places,
@@ -85,11 +85,11 @@ class Performing:
         self._blobs = ports.blobs
         self._story = story
         self._background = background
-        self._patience = patience
+        self._limits = limits
         self._now = now
-        self._undoing = Undoing(ports, story, background, patience, now)
-        recovery = Recovery(ports, story, background, patience, now)
-        self._claiming = Claiming(ports, recovery, self._undoing, patience, now)
+        self._undoing = Undoing(ports, story, background, limits, now)
+        recovery = Recovery(ports, story, background, limits, now)
+        self._claiming = Claiming(ports, recovery, self._undoing, limits, now)
 
     async def perform(self, request: Request) -> Performed:
         """The whole memo. It is made to its end also when the caller leaves: the next one may ask for it."""
@@ -215,13 +215,13 @@ class Performing:
 
     def _begin(self, take: Take) -> asyncio.Task[None]:
         """The caller's own deadline may be shorter; who asks again gets what is made meanwhile."""
-        task = self._background.start(self._run(take), self._patience.performance.total_seconds())
+        task = self._background.start(self._run(take), self._limits.performance.total_seconds())
         # Also when it is cancelled before it ran.
         task.add_done_callback(lambda _: self._give_place_back(take))
         return task
 
     def _give_place_back(self, take: Take) -> None:
-        self._places.ended(perf_counter() - take.began, well=take.charge is not None)
+        self._places.ended(perf_counter() - take.started_clock, well=take.charge is not None)
         take.place.close()
 
     async def _run(self, take: Take) -> None:
@@ -237,12 +237,12 @@ class Performing:
         """Say now and then that this process is alive; a performance that is quick never does."""
         while True:
             try:
-                await asyncio.wait_for(ended.wait(), self._patience.takeover.total_seconds() / 2)
+                await asyncio.wait_for(ended.wait(), self._limits.takeover.total_seconds() / 2)
                 return
             except TimeoutError:
                 pass
             try:
-                ours = await self._performances.renew(performance_id, self._now() + self._patience.takeover)
+                ours = await self._performances.renew(performance_id, self._now() + self._limits.takeover)
             except ServiceError as error:
                 log.warning("renewal_failed", performance_id=str(performance_id), cause=error.reason)
                 continue
@@ -251,7 +251,7 @@ class Performing:
 
     async def _run_to_its_end(self, take: Take) -> None:
         try:
-            async with asyncio.timeout(self._patience.performance.total_seconds()):
+            async with asyncio.timeout(self._limits.performance.total_seconds()):
                 await saga.run(self._story.until_kept, take)
         except BaseException as failure:
             if await self._fail(take, failure):
@@ -261,7 +261,7 @@ class Performing:
 
     async def _fail(self, take: Take, failure: BaseException) -> bool:
         """False when it was kept after all. Who waits is told also when undoing it crashes."""
-        cause = of_performance(take.performance_id, told(failure))
+        cause = of_performance(take.performance_id, as_service_error(failure))
         take.decided, kept = True, False
         try:
             kept = not await self._undo(take, cause)

@@ -12,12 +12,11 @@ from uuid import UUID
 
 from services.kernel.ranges import Span
 from services.perform.domain import (
+    AudioSummary,
     Charge,
     Delivery,
     Failure,
-    Kept,
     LeasedVoice,
-    Made,
     Note,
     Order,
     Performance,
@@ -25,8 +24,9 @@ from services.perform.domain import (
     Recording,
     Speaker,
     State,
+    Usage,
 )
-from services.perform.filing import StoredAudio, Wanted
+from services.perform.filing import RecordingFilter, StoredAudio
 from services.perform.script import Script
 from services.perform.speech import HeldKey, KeyClaim, Spoken
 
@@ -82,7 +82,7 @@ class Notes(Protocol):
 class Speech(Protocol):
     def speak(
         self, script: Script, voice: LeasedVoice, delivery: Delivery, recording_id: UUID
-    ) -> AsyncGenerator[Speaker | bytes | Made, None]:
+    ) -> AsyncGenerator[Speaker | bytes | AudioSummary, None]:
         """Who speaks, audio as it is made, then what was made; audio without that is not whole.
 
         A script that is still being written is spoken as far as it goes, then on. Raises VoiceMissing when
@@ -115,14 +115,14 @@ class Blobs(Protocol):
         """Safe to repeat."""
 
 
-class Wanting(Protocol):
+class AudioReferences(Protocol):
     """What leads to audio."""
 
     async def with_audio(self, ids: Sequence[UUID]) -> Collection[UUID]:
         """Those of them whose audio is wanted, or may still be."""
 
 
-class Performances(Wanting, Protocol):
+class Performances(AudioReferences, Protocol):
     """The journal: one document for each performance, changed only where it still is as expected."""
 
     async def claim(self, performance: Performance) -> Performance | None:
@@ -171,7 +171,7 @@ class Performances(Wanting, Protocol):
 
 
 class Recordings(Protocol):
-    async def page(self, user_id: str, wanted: Wanted, limit: int) -> Sequence[Recording]:
+    async def page(self, user_id: str, wanted: RecordingFilter, limit: int) -> Sequence[Recording]:
         """Newest first."""
 
     async def get(self, user_id: str, recording_id: UUID) -> Recording:
@@ -189,7 +189,7 @@ class Recordings(Protocol):
     async def older_than(self, moment: datetime, limit: int) -> Sequence[Recording]:
         """Recordings of any user that were made before that moment."""
 
-    async def kept(self, user_id: str) -> Kept:
+    async def kept(self, user_id: str) -> Usage:
         """How much a user has; what was deleted does not count."""
 
 
@@ -200,7 +200,7 @@ class Turns(Protocol):
         """Nobody else may before then; false when it is not over for who has it."""
 
 
-class SpeechKeys(Wanting, Protocol):
+class SpeechKeys(AudioReferences, Protocol):
     """Idempotency-Keys of speech, which lead to what was spoken under them."""
 
     async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:

@@ -9,9 +9,9 @@ import structlog
 
 from services.kernel.errors import ServiceError
 from services.kernel.ranges import Span, span
-from services.perform.domain import Patience, Recording, check_date
+from services.perform.domain import Recording, TimeLimits, check_date
 from services.perform.errors import RecordingNotFound
-from services.perform.filing import Wanted, id_in_file_name, page_token, place, wanted
+from services.perform.filing import RecordingFilter, id_in_file_name, page_token, place, wanted
 from services.perform.ports import Clock, Ports
 
 log = structlog.get_logger()
@@ -38,14 +38,14 @@ class Audio:
 
 
 class Archive:
-    def __init__(self, ports: Ports, patience: Patience, now: Clock) -> None:
+    def __init__(self, ports: Ports, limits: TimeLimits, now: Clock) -> None:
         self._recordings = ports.recordings
         self._blobs = ports.blobs
         self._voices = ports.voices
-        self._patience = patience
+        self._limits = limits
         self._now = now
 
-    async def page(self, user_id: str, asked: Wanted, size: int) -> tuple[list[Shown], str]:
+    async def page(self, user_id: str, asked: RecordingFilter, size: int) -> tuple[list[Shown], str]:
         """Newest first, and the token of the next page, empty on the last one. A token names the last
         recording seen, so what is added or deleted meanwhile shifts nothing."""
         size = size or USUAL_PAGE
@@ -66,25 +66,25 @@ class Archive:
 
     async def delete(self, user_id: str, recording_id: str) -> None:
         """Gone for its user at once, and for good by the sweeper when its time is over."""
-        if not self._patience.deleted:
+        if not self._limits.deleted:
             await self._delete_for_good(user_id, _id(recording_id))
             return
-        await self._recordings.hide(user_id, _id(recording_id), self._now() + self._patience.deleted)
+        await self._recordings.hide(user_id, _id(recording_id), self._now() + self._limits.deleted)
         log.info("recording_deleted", recording_id=recording_id)
 
     async def _delete_for_good(self, user_id: str, recording_id: UUID) -> None:
         """A crash before the audio is removed is the sweeper's."""
         now = self._now()
-        await self._recordings.hide(user_id, recording_id, now + self._patience.takeover)
+        await self._recordings.hide(user_id, recording_id, now + self._limits.takeover)
         await self._blobs.delete(user_id, recording_id)
-        await self._recordings.forget(recording_id, now + self._patience.key)
+        await self._recordings.forget(recording_id, now + self._limits.key)
         log.info("recording_deleted", recording_id=str(recording_id))
 
     async def retire(self) -> int:
         """Delete what is older than recordings are kept; how many there were."""
-        if self._patience.recording is None:
+        if self._limits.recording is None:
             return 0
-        found = await self._recordings.older_than(self._now() - self._patience.recording, _RETIRED_AT_ONCE)
+        found = await self._recordings.older_than(self._now() - self._limits.recording, _RETIRED_AT_ONCE)
         for each in found:
             try:
                 await self._delete_for_good(each.user_id, each.recording_id)

@@ -4,7 +4,7 @@ import structlog
 
 from services.perform import saga
 from services.perform.background import Background
-from services.perform.domain import Failure, Patience, Performance, Phase, State
+from services.perform.domain import Failure, Performance, Phase, State, TimeLimits
 from services.perform.errors import PerformanceInterrupted
 from services.perform.ports import Clock, Ports
 from services.perform.steps import Story, Take
@@ -17,14 +17,14 @@ class Recovery:
     forward, only where it is still the old one, is the lease: the quickest has it, in whatever process."""
 
     def __init__(
-        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+        self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
     ) -> None:
         self._performances = ports.performances
         self._recordings = ports.recordings
         self._blobs = ports.blobs
         self._story = story
         self._background = background
-        self._patience = patience
+        self._limits = limits
         self._now = now
 
     async def recover(self, performance: Performance) -> bool:
@@ -32,7 +32,7 @@ class Recovery:
         now = self._now()
         if performance.due_at is None or performance.due_at > now:
             return False
-        if not await self._performances.take_over(performance, now + self._patience.takeover):
+        if not await self._performances.take_over(performance, now + self._limits.takeover):
             return False
         await self._end(performance)
         log.info(
@@ -53,12 +53,12 @@ class Recovery:
                 await self._performances.succeed(
                     take.performance_id, take.charge, self._now(), free_key=False
                 )
-        elif performance.phase is Phase.ERASING:
+        elif performance.phase is Phase.PURGING:
             await self._blobs.delete(take.user_id, take.performance_id)
-            await self._recordings.forget(take.performance_id, self._now() + self._patience.key)
+            await self._recordings.forget(take.performance_id, self._now() + self._limits.key)
         else:
             await saga.undo(self._story.until_kept, take)
             failure = Failure.of(PerformanceInterrupted("The performance was interrupted."))
             now = self._now()
-            until = now + self._patience.key
+            until = now + self._limits.key
             await self._performances.fail(take.performance_id, State.FAILED, failure, now, until)

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
-from services.perform.domain import Delivery, LeasedVoice, Made, Speaker
+from services.perform.domain import AudioSummary, Delivery, LeasedVoice, Speaker
 from services.perform.errors import VoiceMissing
 from services.perform.ports import Ports
 from services.perform.script import Script
@@ -30,9 +30,9 @@ class Words:
     delivery: Delivery
 
 
-async def spoken(
+async def speak_or_replace_voice(
     ports: Ports, words: Words, voice: LeasedVoice
-) -> AsyncGenerator[LeasedVoice | Speaker | bytes | Made, None]:
+) -> AsyncGenerator[LeasedVoice | Speaker | bytes | AudioSummary, None]:
     """Who speaks, audio as it is made, then what was made; before that the voice, if it is another than the
     leased one.
 
@@ -41,7 +41,7 @@ async def spoken(
     """
     heard = False
     try:
-        async with aclosing(_spoken(ports, words, voice)) as pieces:
+        async with aclosing(_speak_once(ports, words, voice)) as pieces:
             async for piece in pieces:
                 heard = True
                 yield piece
@@ -51,12 +51,14 @@ async def spoken(
             raise
     other = await _another(ports, words, voice)
     yield other
-    async with aclosing(_spoken(ports, words, other)) as pieces:
+    async with aclosing(_speak_once(ports, words, other)) as pieces:
         async for piece in pieces:
             yield piece
 
 
-def _spoken(ports: Ports, words: Words, voice: LeasedVoice) -> AsyncGenerator[Speaker | bytes | Made, None]:
+def _speak_once(
+    ports: Ports, words: Words, voice: LeasedVoice
+) -> AsyncGenerator[Speaker | bytes | AudioSummary, None]:
     return ports.speech.speak(words.script, voice, words.delivery, words.performance_id)
 
 

@@ -35,7 +35,7 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRIES = 0.25, 8.0, 10
 
 
 @dataclass(slots=True)
-class _Made:
+class _SharedSpeech:
     """A speech that its listeners share while it is made."""
 
     fingerprint: str
@@ -51,7 +51,7 @@ class _Made:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredSpeech:
     """One that is made already, to be read from the store."""
 
     user_id: str
@@ -82,7 +82,7 @@ class SpeechKeeping:
         self._background = background
         self._now = now
         # By user and key: whoever asks here meanwhile listens to the same.
-        self._under_way: dict[tuple[str, str], _Made] = {}
+        self._under_way: dict[tuple[str, str], _SharedSpeech] = {}
 
     async def speak(
         self, request: SpeechRequest, join_seconds: float
@@ -92,8 +92,8 @@ class SpeechKeeping:
         A listener who leaves ends nothing: the key says that they may come back for it. Raises KeyReused,
         PerformBusy, and SpeechUnderWay when another process still makes it after `join_seconds`.
         """
-        made = await self._made(request, join_seconds)
-        audio = self._read(made) if isinstance(made, _Kept) else self._heard(made)
+        made = await self._join_or_begin(request, join_seconds)
+        audio = self._read(made) if isinstance(made, _StoredSpeech) else self._heard(made)
         opened = False
         async with aclosing(audio) as chunks:
             async for chunk in chunks:
@@ -104,13 +104,13 @@ class SpeechKeeping:
         if made.charge is not None:
             yield made.charge
 
-    async def _heard(self, made: _Made) -> AsyncGenerator[bytes, None]:
+    async def _heard(self, made: _SharedSpeech) -> AsyncGenerator[bytes, None]:
         with self._holding(made):
             async with aclosing(made.sound.listen()) as chunks:
                 async for chunk in chunks:
                     yield chunk
 
-    async def _read(self, kept: _Kept) -> AsyncGenerator[bytes, None]:
+    async def _read(self, kept: _StoredSpeech) -> AsyncGenerator[bytes, None]:
         """A part at a time: many may listen, and slowly."""
         with self._memory.part(_READ_BYTES):
             size = await self._blobs.size(kept.user_id, kept.speech_id)
@@ -120,7 +120,7 @@ class SpeechKeeping:
                 yield await self._blobs.get(kept.user_id, kept.speech_id, part)
 
     @contextmanager
-    def _holding(self, made: _Made) -> Iterator[None]:
+    def _holding(self, made: _SharedSpeech) -> Iterator[None]:
         """It is in memory until the last of them has left it."""
         made.holders += 1
         try:
@@ -130,7 +130,9 @@ class SpeechKeeping:
             if not made.holders:
                 self._memory.give_back(len(made.sound.audio))
 
-    async def _made(self, request: SpeechRequest, join_seconds: float) -> _Made | _Kept:
+    async def _join_or_begin(
+        self, request: SpeechRequest, join_seconds: float
+    ) -> _SharedSpeech | _StoredSpeech:
         give_up = asyncio.get_running_loop().time() + join_seconds
         pause = _POLL_SECONDS
         while True:
@@ -143,7 +145,7 @@ class SpeechKeeping:
             _check(same=held.same_request)
             if held.spoken is not None:
                 charge = Charge(held.spoken.credits, 0, 0)
-                return _Kept(request.user_id, held.speech_id, held.spoken.voice_source, charge)
+                return _StoredSpeech(request.user_id, held.speech_id, held.spoken.voice_source, charge)
             if asyncio.get_running_loop().time() >= give_up:
                 raise SpeechUnderWay("The first request with this Idempotency-Key is still being spoken.")
             await asyncio.sleep(pause)
@@ -169,12 +171,12 @@ class SpeechKeeping:
                 pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
         log.warning("speech_left_to_expire", what="key", speech_id=str(claim.speech_id))
 
-    def _begin(self, request: SpeechRequest) -> _Made:
-        made = self._under_way[_place(request)] = _Made(request.order.fingerprint)
+    def _begin(self, request: SpeechRequest) -> _SharedSpeech:
+        made = self._under_way[_place(request)] = _SharedSpeech(request.order.fingerprint)
         self._background.start(self._make(request, made))
         return made
 
-    async def _make(self, request: SpeechRequest, made: _Made) -> None:
+    async def _make(self, request: SpeechRequest, made: _SharedSpeech) -> None:
         with self._holding(made):
             try:
                 self._memory.begin()
@@ -189,14 +191,14 @@ class SpeechKeeping:
             finally:
                 del self._under_way[_place(request)]
 
-    async def _speak(self, request: SpeechRequest, made: _Made) -> None:
+    async def _speak(self, request: SpeechRequest, made: _SharedSpeech) -> None:
         async with aclosing(self._streaming.speak(request, lambda: self._keep(request, made))) as parts:
             async for part in parts:
                 self._take(made, part)
         if made.charge is not None:
             await self._note(request.claim, Spoken(made.voice_source, made.charge.credits))
 
-    async def _keep(self, request: SpeechRequest, made: _Made) -> None:
+    async def _keep(self, request: SpeechRequest, made: _SharedSpeech) -> None:
         """Before anybody pays: what is charged can be had again."""
         made.stored = True
         await self._blobs.put(request.user_id, request.speech_id, made.sound.audio)
@@ -205,7 +207,7 @@ class SpeechKeeping:
         if not made.kept:
             raise SpeechUnderWay("Another request has taken over this Idempotency-Key.")
 
-    def _take(self, made: _Made, part: Opening | bytes | Charge) -> None:
+    def _take(self, made: _SharedSpeech, part: Opening | bytes | Charge) -> None:
         if isinstance(part, Opening):
             made.voice_source = part.voice_source
         elif isinstance(part, Charge):
@@ -223,7 +225,7 @@ class SpeechKeeping:
         except ServiceError as error:
             log.warning("speech_cost_not_noted", speech_id=str(claim.speech_id), cause=error.reason)
 
-    async def _give_back(self, request: SpeechRequest, made: _Made) -> None:
+    async def _give_back(self, request: SpeechRequest, made: _SharedSpeech) -> None:
         try:
             await self._keys.free(request.claim)
             if made.stored:

@@ -18,13 +18,13 @@ from prometheus_client import Counter, Histogram
 from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.background import Background
-from services.perform.domain import Charge, Delivery, LeasedVoice, Made, Preferences, Speaker
+from services.perform.domain import AudioSummary, Charge, Delivery, LeasedVoice, Preferences, Speaker
 from services.perform.errors import AudioNotWhole, PerformanceTooSlow
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.saga import Step
 from services.perform.script import Script
-from services.perform.speaking import Words, spoken
+from services.perform.speaking import Words, speak_or_replace_voice
 from services.perform.speech import (
     OWN_VOICE,
     KeyClaim,
@@ -72,7 +72,7 @@ class Opening:
 
 
 @dataclass(slots=True)
-class _Saying:
+class _Speech:
     """What one speech has gathered so far."""
 
     request: SpeechRequest
@@ -131,122 +131,122 @@ class SpeechStreaming:
         somebody to `keep` the whole, it is whole, kept and paid, or nothing. Raises PerformBusy.
         """
         with self._places.one():
-            async with aclosing(self._spoken(request, keep)) as parts:
+            async with aclosing(self._speak_and_settle(request, keep)) as parts:
                 async for part in parts:
                     yield part
 
-    async def _spoken(
+    async def _speak_and_settle(
         self, request: SpeechRequest, keep: Keep | None
     ) -> AsyncGenerator[Opening | bytes | Charge, None]:
-        saying = _Saying(request, self._now())
+        speech = _Speech(request, self._now())
         try:
-            said = self._said(saying)
-            async with aclosing(said), aclosing(_in_time(said, self._seconds)) as parts:
+            audio = self._audio(speech)
+            async with aclosing(audio), aclosing(_in_time(audio, self._seconds)) as parts:
                 async for part in parts:
                     yield part
             if keep is not None:
                 await keep()
         except (asyncio.CancelledError, GeneratorExit):
-            self._end(saying, "left", 0 if keep else saying.characters)
+            self._end(speech, "left", 0 if keep else speech.characters)
             raise
         except Exception:
-            await asyncio.shield(self._end(saying, "failed", 0))
+            await asyncio.shield(self._end(speech, "failed", 0))
             raise
-        await asyncio.shield(self._end(saying, "spoken", saying.characters))
-        if saying.charge is not None:
-            yield saying.charge
-        elif saying.failure is not None:
-            raise saying.failure
+        await asyncio.shield(self._end(speech, "spoken", speech.characters))
+        if speech.charge is not None:
+            yield speech.charge
+        elif speech.failure is not None:
+            raise speech.failure
 
-    async def _prepare(self, saying: _Saying) -> None:
-        request = saying.request
+    async def _prepare(self, speech: _Speech) -> None:
+        request = speech.request
         if request.order.voice != OWN_VOICE:
             check_voice(request.order.voice, await self._ports.voices.clone_id(request.user_id))
-        await saga.run(self._held, saying)
-        saying.delivery = delivery(saying.preferences, request.order)
+        await saga.run(self._held, speech)
+        speech.delivery = delivery(speech.preferences, request.order)
 
-    async def _reserve(self, saying: _Saying) -> None:
-        request, order = saying.request, saying.request.order
-        saying.preferences = await self._ports.credits.reserve(
-            request.user_id, request.speech_id, len(order.text), saying.began_at, order.named_model
+    async def _reserve(self, speech: _Speech) -> None:
+        request, order = speech.request, speech.request.order
+        speech.preferences = await self._ports.credits.reserve(
+            request.user_id, request.speech_id, len(order.text), speech.began_at, order.named_model
         )
 
-    async def _lease(self, saying: _Saying) -> None:
-        request = saying.request
-        saying.voice = await self._ports.voices.lease(request.user_id, request.speech_id)
+    async def _lease(self, speech: _Speech) -> None:
+        request = speech.request
+        speech.voice = await self._ports.voices.lease(request.user_id, request.speech_id)
 
-    async def _said(self, saying: _Saying) -> AsyncGenerator[Opening | bytes, None]:
+    async def _audio(self, speech: _Speech) -> AsyncGenerator[Opening | bytes, None]:
         """As fast as it is listened to: a speech is too long to be held in memory."""
-        await self._prepare(saying)
-        request = saying.request
+        await self._prepare(speech)
+        request = speech.request
         script = Script.of(request.order.text)
-        words = Words(request.speech_id, request.user_id, script, saying.delivery)
-        async with aclosing(spoken(self._ports, words, saying.voice)) as pieces:
+        words = Words(request.speech_id, request.user_id, script, speech.delivery)
+        async with aclosing(speak_or_replace_voice(self._ports, words, speech.voice)) as pieces:
             async for piece in pieces:
                 if isinstance(piece, LeasedVoice):
-                    saying.voice = piece
+                    speech.voice = piece
                 elif isinstance(piece, Speaker):
-                    saying.speaker = piece
-                elif isinstance(piece, Made):
-                    saying.whole = True
+                    speech.speaker = piece
+                elif isinstance(piece, AudioSummary):
+                    speech.whole = True
                 else:
-                    if not saying.audio_bytes:
-                        FIRST_AUDIO_SECONDS.observe(perf_counter() - saying.began)
-                        yield Opening(saying.voice.source)
-                    saying.audio_bytes += len(piece)
+                    if not speech.audio_bytes:
+                        FIRST_AUDIO_SECONDS.observe(perf_counter() - speech.began)
+                        yield Opening(speech.voice.source)
+                    speech.audio_bytes += len(piece)
                     yield piece
-        if not (saying.whole and saying.audio_bytes):
+        if not (speech.whole and speech.audio_bytes):
             raise AudioNotWhole("The audio ended before it was whole.")
 
-    def _end(self, saying: _Saying, outcome: str, characters: int) -> asyncio.Task[None]:
+    def _end(self, speech: _Speech, outcome: str, characters: int) -> asyncio.Task[None]:
         """Whatever becomes of the caller. What cannot be given back now expires by itself."""
-        return self._background.start(self._ended(saying, outcome, characters))
+        return self._background.start(self._ended(speech, outcome, characters))
 
-    async def _ended(self, saying: _Saying, outcome: str, characters: int) -> None:
-        request = saying.request
+    async def _ended(self, speech: _Speech, outcome: str, characters: int) -> None:
+        request = speech.request
         release = self._ports.voices.release(request.user_id, request.speech_id)
         self._background.start(_or_expired("voice", request, release))
-        await self._pay(saying, characters)
+        await self._pay(speech, characters)
         SPEECHES.labels(outcome).inc()
         log.info(
             "speech_ended",
             speech_id=str(request.speech_id),
             outcome=outcome,
             audio_format=request.order.audio_format,
-            audio_bytes=saying.audio_bytes,
+            audio_bytes=speech.audio_bytes,
             characters=characters,
-            credits=saying.charge.credits if saying.charge else None,
+            credits=speech.charge.credits if speech.charge else None,
         )
 
-    async def _pay(self, saying: _Saying, characters: int) -> None:
-        request = saying.request
+    async def _pay(self, speech: _Speech, characters: int) -> None:
+        request = speech.request
         if not characters:
             release = self._ports.credits.release(request.user_id, request.speech_id)
             await _or_expired("credits", request, release)
             return
         try:
-            await self._settle(saying, characters)
+            await self._settle(speech, characters)
         except ServiceError as error:
-            saying.failure = error
+            speech.failure = error
             log.warning("speech_payment_delayed", speech_id=str(request.speech_id), cause=error.reason)
-            self._background.start_retrying(self._settle_later(saying, characters))
+            self._background.start_retrying(self._settle_later(speech, characters))
 
-    async def _settle(self, saying: _Saying, characters: int) -> None:
-        request = saying.request
-        saying.charge = await self._ports.credits.settle(
-            request.user_id, request.speech_id, characters, saying.model
+    async def _settle(self, speech: _Speech, characters: int) -> None:
+        request = speech.request
+        speech.charge = await self._ports.credits.settle(
+            request.user_id, request.speech_id, characters, speech.model
         )
 
-    async def _settle_later(self, saying: _Saying, characters: int) -> None:
+    async def _settle_later(self, speech: _Speech, characters: int) -> None:
         pause = _FIRST_RETRY_SECONDS
         for _ in range(_RETRIES):
             await asyncio.sleep(pause)
             try:
-                await self._settle(saying, characters)
+                await self._settle(speech, characters)
                 return
             except ServiceError:
                 pause = min(pause * 2, _LONGEST_RETRY_SECONDS)
-        log.error("speech_not_paid", speech_id=str(saying.request.speech_id), characters=characters)
+        log.error("speech_not_paid", speech_id=str(speech.request.speech_id), characters=characters)
 
 
 async def _in_time(parts: AsyncGenerator[T, None], seconds: float) -> AsyncGenerator[T, None]:

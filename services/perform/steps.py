@@ -13,17 +13,17 @@ from prometheus_client import Counter, Histogram
 from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.domain import (
+    AudioSummary,
     Charge,
     Delivery,
     LeasedVoice,
-    Made,
     Note,
     Order,
-    Patience,
     Performance,
     Preferences,
     Recording,
     Speaker,
+    TimeLimits,
     delivery,
 )
 from services.perform.errors import AudioNotWhole, TextTooLong
@@ -33,7 +33,7 @@ from services.perform.quota import Room
 from services.perform.saga import Stage, Step
 from services.perform.script import Script
 from services.perform.sound import Sound
-from services.perform.speaking import Words, spoken
+from services.perform.speaking import Words, speak_or_replace_voice
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Take:
     performance_id: UUID
     user_id: str
     # When it was claimed.
-    began_at: datetime
+    claimed_at: datetime
     # Under a key of the client's.
     keyed: bool = False
     order: Order = field(init=False)
@@ -80,7 +80,7 @@ class Take:
     writing: asyncio.Task[None] | None = None
     # Set with the first audio, unless the speech service is of an older release.
     speaker: Speaker | None = None
-    made: Made = field(init=False)
+    made: AudioSummary = field(init=False)
     recording: Recording = field(init=False)
     charge: Charge | None = None
     sound: Sound = field(default_factory=Sound)
@@ -93,7 +93,7 @@ class Take:
     place: ExitStack = field(default_factory=ExitStack)
     # Its caller went away without the answer.
     left: bool = False
-    began: float = field(default_factory=perf_counter)
+    started_clock: float = field(default_factory=perf_counter)
 
     @classmethod
     def left_by(cls, performance: Performance) -> "Take":
@@ -109,11 +109,11 @@ class Take:
 class Story:
     """`until_kept` is undone when any of it fails; `after` is only ever finished, never undone."""
 
-    def __init__(self, ports: Ports, room: Room, patience: Patience, now: Clock) -> None:
+    def __init__(self, ports: Ports, room: Room, limits: TimeLimits, now: Clock) -> None:
         self._ports = ports
         self._room = room
         self._now = now
-        self._patience = patience
+        self._limits = limits
 
     @property
     def until_kept(self) -> tuple[Stage[Take], ...]:
@@ -151,7 +151,7 @@ class Story:
     async def _reserve(self, take: Take) -> None:
         longest = take.order.longest_text
         take.preferences = await self._ports.credits.reserve(
-            take.user_id, take.performance_id, longest, take.began_at
+            take.user_id, take.performance_id, longest, take.claimed_at
         )
 
     async def _give_back(self, take: Take) -> None:
@@ -207,11 +207,11 @@ class Story:
             await asyncio.gather(take.writing, return_exceptions=True)
 
     async def _speak(self, take: Take) -> None:
-        made: Made | None = None
+        made: AudioSummary | None = None
         words = Words(take.performance_id, take.user_id, take.script, take.delivery)
-        async with aclosing(spoken(self._ports, words, take.voice)) as pieces:
+        async with aclosing(speak_or_replace_voice(self._ports, words, take.voice)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, Made):
+                if isinstance(piece, AudioSummary):
                     made = piece
                     continue
                 if isinstance(piece, LeasedVoice):
@@ -221,7 +221,7 @@ class Story:
                     take.speaker = piece
                     continue
                 if not take.sound.audio:
-                    FIRST_AUDIO_SECONDS.observe(perf_counter() - take.began)
+                    FIRST_AUDIO_SECONDS.observe(perf_counter() - take.started_clock)
                 take.sound.add(piece)
                 if len(take.sound.audio) > _MOST_AUDIO_BYTES:
                     raise AudioNotWhole("The audio did not end.")
@@ -241,7 +241,7 @@ class Story:
     async def _keep(self, take: Take) -> None:
         """Blob first, then this: whoever sees the recording can hear it."""
         take.recording = _recording(take, self._now())
-        due_at = take.recording.created_at + self._patience.takeover
+        due_at = take.recording.created_at + self._limits.takeover
         await self._ports.performances.keep(take.recording, due_at)
         RECORDED_SECONDS.observe(take.recording.duration_seconds)
         RECORDED_BYTES.inc(take.recording.size_bytes)

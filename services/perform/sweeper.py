@@ -10,7 +10,7 @@ from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
 from services.perform.background import Background
-from services.perform.domain import Patience, Performance
+from services.perform.domain import Performance, TimeLimits
 from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
 from services.perform.steps import Story
@@ -23,11 +23,11 @@ _AT_ONCE = 32
 
 class Sweeper:
     def __init__(
-        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+        self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
     ) -> None:
         self._performances = ports.performances
         self._now = now
-        self._recovery = Recovery(ports, story, background, patience, now)
+        self._recovery = Recovery(ports, story, background, limits, now)
 
     async def sweep(self) -> int:
         """One round; returns how many performances it ended. When some cannot be ended, all others are

@@ -7,7 +7,7 @@ import structlog
 from services.kernel.errors import ServiceError
 from services.perform import saga
 from services.perform.background import Background
-from services.perform.domain import Failure, Patience, State
+from services.perform.domain import Failure, State, TimeLimits
 from services.perform.ports import Clock, Ports
 from services.perform.steps import Story, Take
 
@@ -18,12 +18,12 @@ _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 2.0
 
 class Undoing:
     def __init__(
-        self, ports: Ports, story: Story, background: Background, patience: Patience, now: Clock
+        self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
     ) -> None:
         self._performances = ports.performances
         self._story = story
         self._background = background
-        self._patience = patience
+        self._limits = limits
         self._now = now
 
     async def undo(self, take: Take, state: State, failure: Failure) -> bool:
@@ -48,12 +48,12 @@ class Undoing:
         await saga.undo(self._story.until_kept, take)
         # Changes nothing when the sweeper wrote an outcome first.
         now = self._now()
-        await self._performances.fail(take.performance_id, state, failure, now, now + self._patience.key)
+        await self._performances.fail(take.performance_id, state, failure, now, now + self._limits.key)
         return True
 
     async def _undo_later(self, take: Take, state: State, failure: Failure) -> None:
         """A short stall of the database must not hold a key, or credits, until the sweeper comes."""
-        give_up = self._now() + self._patience.performance
+        give_up = self._now() + self._limits.performance
         pause = _FIRST_RETRY_SECONDS
         while self._now() < give_up:
             await asyncio.sleep(pause)

@@ -14,7 +14,7 @@ from pymongo import AsyncMongoClient
 from services.kernel.caller import limit_to
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Charge, Failure, Kept, Most, Patience, Performance, Phase, State
+from services.perform.domain import Charge, Failure, Performance, Phase, Quota, State, TimeLimits, Usage
 from services.perform.errors import RecordingNotFound, RecordingsFull
 from services.perform.mongo import MongoPerformances
 from services.perform.orphans import OrphanRules, Orphans
@@ -27,8 +27,8 @@ from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 from tests.contract.test_perform_retention import recording
 
-PATIENCE = Patience(timedelta(seconds=60), timedelta(seconds=10), timedelta(hours=24))
-SOFT = replace(PATIENCE, deleted=timedelta(days=1))
+LIMITS = TimeLimits(timedelta(seconds=60), timedelta(seconds=10), timedelta(hours=24))
+SOFT = replace(LIMITS, deleted=timedelta(days=1))
 
 
 @dataclass
@@ -52,7 +52,7 @@ class House:
         return Orphans(self.blobs, (self.journal, self.keys), self.journal, rules)
 
     def sweeper(self) -> Sweeper:
-        room = Room(self.journal, Most(10, 1 << 20), self.time)
+        room = Room(self.journal, Quota(10, 1 << 20), self.time)
         story = Story(self.ports, room, SOFT, self.time)
         return Sweeper(self.ports, story, Background(5, limit_to), SOFT, self.time)
 
@@ -153,18 +153,18 @@ async def test_a_deleted_recording_is_gone_at_once_and_its_audio_a_day_later(hou
 
 
 async def test_what_a_user_has_is_counted_without_what_was_deleted(house: House) -> None:
-    assert await house.journal.kept("ada") == Kept(0, 0)
+    assert await house.journal.kept("ada") == Usage(0, 0)
     mine = [await house.recorded("ada") for _ in range(3)]
     await house.recorded("ben")
     await house.begun("ada")
-    assert await house.journal.kept("ada") == Kept(3, 15)
+    assert await house.journal.kept("ada") == Usage(3, 15)
     await Archive(house.ports, SOFT, house.time).delete("ada", str(mine[0]))
-    assert await house.journal.kept("ada") == Kept(2, 10)
+    assert await house.journal.kept("ada") == Usage(2, 10)
 
 
-@pytest.mark.parametrize("most", [Most(2, 1 << 20), Most(100, 10)], ids=["recordings", "bytes"])
-async def test_there_is_room_until_the_limit_and_again_after_a_delete(house: House, most: Most) -> None:
-    room = Room(house.journal, most, house.time)
+@pytest.mark.parametrize("quota", [Quota(2, 1 << 20), Quota(100, 10)], ids=["recordings", "bytes"])
+async def test_there_is_room_until_the_limit_and_again_after_a_delete(house: House, quota: Quota) -> None:
+    room = Room(house.journal, quota, house.time)
     await house.recorded("ada")
     await room.check("ada")
     last = await house.recorded("ada")
@@ -181,17 +181,17 @@ class Counter:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def kept(self, user_id: str) -> Kept:
+    async def kept(self, user_id: str) -> Usage:
         self.asked += 1
-        return Kept(0, 0)
+        return Usage(0, 0)
 
 
-@pytest.mark.parametrize(("most", "asked"), [(Most(101, 1 << 30), 1), (Most(100, 1 << 30), 2)])
+@pytest.mark.parametrize(("quota", "asked"), [(Quota(101, 1 << 30), 1), (Quota(100, 1 << 30), 2)])
 async def test_far_below_the_limit_a_count_is_believed_for_a_minute(
-    house: House, most: Most, asked: int
+    house: House, quota: Quota, asked: int
 ) -> None:
     counter = Counter()
-    room = Room(cast(Any, counter), most, house.time)
+    room = Room(cast(Any, counter), quota, house.time)
     for _ in range(2):
         await room.check("ada")
     assert counter.asked == asked

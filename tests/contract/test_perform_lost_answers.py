@@ -16,18 +16,18 @@ from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
 from services.perform.claiming import Request
 from services.perform.domain import (
+    AudioSummary,
     Charge,
     LeasedVoice,
-    Made,
-    Most,
     Note,
     Order,
     Override,
-    Patience,
     Performance,
     Preferences,
+    Quota,
     Recording,
     State,
+    TimeLimits,
 )
 from services.perform.errors import StorageUnavailable
 from services.perform.mongo import MongoPerformances
@@ -37,7 +37,7 @@ from services.perform.ports import Ports
 from services.perform.quota import Room
 from services.perform.steps import Story
 
-PATIENCE = Patience(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
+LIMITS = TimeLimits(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
 TEXT = "Woke up early and the house was quiet."
 ORDER = Order("cards", "seven of hearts", Override())
 
@@ -71,9 +71,9 @@ class Peers:
     async def compose(self, *_: Any) -> Note:
         return Note(TEXT, "pen")
 
-    async def speak(self, *_: Any) -> AsyncGenerator[bytes | Made, None]:
+    async def speak(self, *_: Any) -> AsyncGenerator[bytes | AudioSummary, None]:
         yield b"sound"
-        yield Made(1.0, (0,) * 64)
+        yield AudioSummary(1.0, (0,) * 64)
 
 
 class Forgetful(MongoPerformances):
@@ -101,8 +101,8 @@ class House:
         self.journal, self.peers, self.user_id = journal, Peers(), f"user-{uuid4()}"
         peers = cast(Any, self.peers)
         ports = Ports(peers, peers, peers, peers, blobs, journal, journal)
-        story = Story(ports, Room(journal, Most(10, 1 << 20), now), PATIENCE, now)
-        self.performing = Performing(ports, story, background, PATIENCE, now, places=Places("memos", 4, 4))
+        story = Story(ports, Room(journal, Quota(10, 1 << 20), now), LIMITS, now)
+        self.performing = Performing(ports, story, background, LIMITS, now, places=Places("memos", 4, 4))
 
     def request(self) -> Request:
         return Request(uuid4(), self.user_id, ORDER, "", 10.0)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
 
 from services.perform.domain import Charge, Performance, Phase, Recording, State
-from services.perform.filing import Wanted, place, place_in_token, wanted
+from services.perform.filing import RecordingFilter, place, place_in_token, wanted
 from services.perform.mongo import MongoPerformances
 from services.perform.recordings import cut
 from tests.contract.test_perform_retention import recording
@@ -42,7 +42,9 @@ class Shelf:
         await self.journal.succeed(made, Charge(4, 4, 4000), at, free_key=True)
         return made
 
-    async def page(self, token: str, size: int, asked: Wanted | None = None) -> tuple[list[Recording], str]:
+    async def page(
+        self, token: str, size: int, asked: RecordingFilter | None = None
+    ) -> tuple[list[Recording], str]:
         found = await self.journal.page(self.user_id, asked or wanted("", "", "", token), size + 1)
         page, following = cut(found, size)
         return list(page), following

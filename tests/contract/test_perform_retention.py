@@ -11,14 +11,14 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Charge, Patience, Performance, Phase, Recording, State
+from services.perform.domain import Charge, Performance, Phase, Recording, State, TimeLimits
 from services.perform.errors import RecordingNotFound
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Ports
 from services.perform.recordings import Archive
 
 NOW = datetime(2026, 3, 31, 12, 0, tzinfo=UTC)
-KEPT_FOR_EVER = Patience(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
+KEPT_FOR_EVER = TimeLimits(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
 KEPT_30_DAYS = replace(KEPT_FOR_EVER, recording=timedelta(days=30))
 
 
@@ -27,7 +27,7 @@ class Kept:
     journal: MongoPerformances
     blobs: StoredBlobs
 
-    async def retire(self, patience: Patience = KEPT_30_DAYS) -> int:
+    async def retire(self, limits: TimeLimits = KEPT_30_DAYS) -> int:
         nobody = cast(Any, None)
         ports = Ports(
             nobody,
@@ -38,7 +38,7 @@ class Kept:
             performances=self.journal,
             recordings=self.journal,
         )
-        return await Archive(ports, patience, lambda: NOW).retire()
+        return await Archive(ports, limits, lambda: NOW).retire()
 
     async def recorded(self, user_id: str, days_ago: float, *, settled: bool = True) -> UUID:
         made, at = uuid4(), NOW - timedelta(days=days_ago)

@@ -15,7 +15,7 @@ from services.kernel.ranges import Span
 from services.perform.blobs import StoredBlobs
 from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
-from services.perform.filing import Wanted, place
+from services.perform.filing import RecordingFilter, place
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Blobs
 
@@ -188,9 +188,9 @@ async def test_pages_reach_back_beyond_the_usual_range_newest_first(journal: Mon
     ]
     places = {place(each.created_at, each.recording_id): each for each in made}
     newest_first = [places[each] for each in sorted(places, reverse=True)]
-    assert await journal.page(owner, Wanted(), 10) == newest_first
+    assert await journal.page(owner, RecordingFilter(), 10) == newest_first
     after_two = place(newest_first[1].created_at, newest_first[1].recording_id)
-    assert await journal.page(owner, Wanted(before=after_two), 2) == newest_first[2:4]
+    assert await journal.page(owner, RecordingFilter(before=after_two), 2) == newest_first[2:4]
 
 
 async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_is(
@@ -204,7 +204,7 @@ async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_
     await journal.hide(performance.user_id, performance.performance_id, NOW - timedelta(minutes=2))
     with pytest.raises(RecordingNotFound):
         await journal.get(performance.user_id, performance.performance_id)
-    assert await journal.page(performance.user_id, Wanted(), 10) == []
+    assert await journal.page(performance.user_id, RecordingFilter(), 10) == []
     assert performance.performance_id in {found.performance_id for found in await journal.due(NOW, 1000)}
     await journal.forget(performance.performance_id, NOW + timedelta(hours=24))
     assert performance.performance_id not in {found.performance_id for found in await journal.due(NOW, 1000)}

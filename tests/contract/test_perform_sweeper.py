@@ -13,7 +13,7 @@ from pymongo import AsyncMongoClient
 from services.kernel.caller import limit_to
 from services.perform.background import Background
 from services.perform.blobs import StoredBlobs
-from services.perform.domain import Charge, Most, Patience, Performance, Phase, Recording, State
+from services.perform.domain import Charge, Performance, Phase, Quota, Recording, State, TimeLimits
 from services.perform.errors import RecordingNotFound, StorageUnavailable
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Notes, Ports, Speech, Voices
@@ -22,7 +22,7 @@ from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 
 NOW = datetime.now(UTC).replace(microsecond=0)
-PATIENCE = Patience(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
+LIMITS = TimeLimits(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
 
 
 class Books:
@@ -53,10 +53,10 @@ class Swept:
         ports = Ports(
             books, cast(Voices, books), cast(Notes, None), cast(Speech, None), blobs, journal, journal
         )
-        room = Room(journal, Most(10, 1 << 20), lambda: self.now)
-        story = Story(ports, room, PATIENCE, lambda: self.now)
+        room = Room(journal, Quota(10, 1 << 20), lambda: self.now)
+        story = Story(ports, room, LIMITS, lambda: self.now)
         self.background = Background(5, limit_to)
-        self.sweepers = [Sweeper(ports, story, self.background, PATIENCE, lambda: self.now) for _ in range(3)]
+        self.sweepers = [Sweeper(ports, story, self.background, LIMITS, lambda: self.now) for _ in range(3)]
 
     async def begin(self, request: str = "f") -> Performance:
         """One that began long ago, with its audio already stored."""
@@ -139,7 +139,7 @@ async def test_what_cannot_be_settled_yet_is_tried_again_when_the_lease_is_over(
         await swept.sweepers[0].sweep()
     swept.books.away = False
     assert await swept.sweep() == 0
-    swept.now += PATIENCE.takeover
+    swept.now += LIMITS.takeover
     assert await swept.sweep() == 1
     assert swept.books.settled == [begun.performance_id]
 
