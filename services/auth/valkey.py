@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -16,15 +17,17 @@ SECONDS = 0.25
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # Answers how long the slowest of the keys has to wait; when none has to, the attempt counts as failed
-# for all of them. In one script: no two attempts see the same count.
+# for all of them. In one script: no two attempts see the same count. One whose answer was lost is asked
+# again, and must not wait for itself.
 _BEGIN = """
-local now, lasts = tonumber(ARGV[1]), tonumber(ARGV[2])
+local now, lasts, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local counts, wait = {}, 0
 for i, key in ipairs(KEYS) do
-  local kept = redis.call('HMGET', key, 'failures', 'at')
+  local kept = redis.call('HMGET', key, 'failures', 'at', 'attempt')
+  if kept[3] == attempt then return 0 end
   local failures, at = tonumber(kept[1] or 0), tonumber(kept[2] or 0)
   if now - at > lasts then failures = 0 end
-  local pauses = cjson.decode(ARGV[i + 2])
+  local pauses = cjson.decode(ARGV[i + 3])
   local pause = pauses[math.min(failures + 1, #pauses)]
   -- Attempts that run at once arrive out of order: without a pause there is nothing to wait for.
   if pause > 0 then wait = math.max(wait, at + pause - now) end
@@ -32,7 +35,7 @@ for i, key in ipairs(KEYS) do
 end
 if wait > 0 then return wait end
 for i, key in ipairs(KEYS) do
-  redis.call('HSET', key, 'failures', counts[i], 'at', now)
+  redis.call('HSET', key, 'failures', counts[i], 'at', now, 'attempt', attempt)
   redis.call('PEXPIRE', key, lasts)
 end
 return 0
@@ -56,7 +59,8 @@ class ValkeyAttempts:
 
     async def begin(self, counted: Sequence[Counted], now: datetime) -> timedelta:
         pauses = [json.dumps([_milliseconds(wait) for wait in each.patience.pauses()]) for each in counted]
-        wait = await self._run(_BEGIN, counted, _milliseconds(now - _EPOCH), self._lasts, *pauses)
+        attempt = uuid4().hex
+        wait = await self._run(_BEGIN, counted, _milliseconds(now - _EPOCH), self._lasts, attempt, *pauses)
         return timedelta(milliseconds=int(wait))
 
     async def take_back(self, counted: Sequence[Counted], forgotten: Sequence[Counted]) -> None:
