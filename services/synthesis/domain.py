@@ -41,7 +41,7 @@ class ProviderVoiceMissing(ServiceError):
 
 class LanguageNotSpoken(ServiceError):
     kind, reason = Kind.INVALID, "LANGUAGE_NOT_SPOKEN"
-    action = "Choose a language that this engine speaks."
+    action = "Choose a language that this engine speaks, and words in its letters."
 
 
 class ModelNotFound(ServiceError):

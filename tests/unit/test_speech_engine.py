@@ -56,6 +56,28 @@ async def test_nothing_but_pictures_cannot_be_said(local: LocalEngine, voice: En
         await take(local, Utterance("🎉🎉", "en"), voice)
 
 
+async def test_what_cannot_be_read_is_refused_before_a_sound(
+    local: LocalEngine, voice: EnrolledVoice
+) -> None:
+    async with aclosing(local.speak(Utterance(f"{NOTE} It was 三国.", "en"), voice)) as chunks:
+        with pytest.raises(LanguageNotSpoken):
+            await anext(chunks)
+
+
+async def test_a_text_that_goes_on_with_what_cannot_be_read_is_no_whole_memo(
+    local: LocalEngine, voice: EnrolledVoice
+) -> None:
+    async def further() -> AsyncIterator[str]:
+        yield " It was 三国."
+
+    speech = local.speak_as_written(Utterance("Good morning.", "en"), further(), voice)
+    async with aclosing(speech) as chunks:
+        assert await anext(chunks)
+        with pytest.raises(LanguageNotSpoken):
+            async for _ in chunks:
+                pass
+
+
 @pytest.mark.parametrize(
     "pcm", [bytes(RATE * 2), b"\x00\x10" * 100, b""], ids=["silence", "a click", "nothing"]
 )

@@ -24,6 +24,7 @@ from services.synthesis.domain import (
 )
 from services.synthesis.engines.local import worker
 from services.synthesis.engines.local.clauses import Clause, clauses
+from services.synthesis.engines.local.reading import unreadable
 from services.synthesis.engines.local.spectrum import SAMPLE_RATE
 from services.synthesis.engines.local.voice import Line
 
@@ -75,10 +76,12 @@ class LocalEngine:
         language = _spoken_language(utterance.language)
         if not voice.profile:
             raise VoiceNotEnrolled("This voice has to be learnt again.")
+        _check_is_readable(utterance.text)
         self._admit()
         spoken = False
         async with aclosing(all_of(utterance.text, further)) as texts:
             async for text in texts:
+                _check_is_readable(text)
                 lines = [_line(clause, language, utterance.delivery) for clause in clauses(text)]
                 async with aclosing(self._said(lines, voice.profile)) as speech:
                     async for pcm in speech:
@@ -174,6 +177,12 @@ def _line(clause: Clause, language: str, delivery: Delivery) -> Line:
         similarity=delivery.similarity,
         pause_seconds=clause.pause_seconds,
     )
+
+
+def _check_is_readable(text: str) -> None:
+    """A memo with a hole would be kept, and charged, as a whole one."""
+    if unreadable(text):
+        raise LanguageNotSpoken("The text holds something that this voice cannot read.")
 
 
 def _spoken_language(tag: str) -> str:

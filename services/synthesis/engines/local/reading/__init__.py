@@ -3,6 +3,9 @@
 from services.synthesis.engines.local.reading.english import english_phonemes
 from services.synthesis.engines.local.reading.script import in_latin_letters
 from services.synthesis.engines.local.reading.spanish import spanish_phonemes
+from services.synthesis.engines.local.reading.unreadable import unreadable
+
+__all__ = ["phonemes_of", "unreadable"]
 
 
 def phonemes_of(text: str, language: str) -> str:

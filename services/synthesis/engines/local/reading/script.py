@@ -108,7 +108,7 @@ _GREEK: Final = dict(
 # Consonant skeletons: readers of these scripts supply the vowels, so does the letter-to-sound fallback.
 _ARABIC: Final = dict(
     zip(
-        "ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءأإآؤئ",
+        "ابتثجحخدذرزسشصضطظعغفقكلمنهويىةءأإآؤئپچژکگی",
         [
             "a",
             "b",
@@ -145,6 +145,12 @@ _ARABIC: Final = dict(
             "i",
             "a",
             "u",
+            "i",
+            "p",
+            "ch",
+            "zh",
+            "k",
+            "g",
             "i",
         ],
         strict=True,
@@ -225,11 +231,12 @@ _KEPT_SYMBOLS: Final = frozenset("♠♥♦♣♤♡♢♧°ºª½¼¾£€¥×�
 def in_latin_letters(text: str) -> str:
     """Never fails and never joins two words; what has no reading becomes a space."""
     marked = unicodedata.normalize("NFC", text).translate(_MARKS)
-    return " ".join("".join(_readable(character) for character in marked).split())
+    return " ".join("".join(readable(character) for character in marked).split())
 
 
 @lru_cache(maxsize=4096)
-def _readable(character: str) -> str:
+def readable(character: str) -> str:
+    """A space for what has no reading."""
     if character.isascii():
         return character if character.isprintable() else " "
     if character in _KEPT_ACCENTED or character in _KEPT_SYMBOLS:
@@ -240,7 +247,8 @@ def _readable(character: str) -> str:
     latin = _without_accents(unicodedata.normalize("NFKD", character).translate(_LIKE_LATIN))
     if latin.isascii() and latin.strip():
         return latin
-    return _transcribed(character)
+    # A fraction may stand close behind a whole number.
+    return f" {latin.replace('⁄', '/')}" if "⁄" in latin else _transcribed(character)
 
 
 def _without_accents(decomposed: str) -> str:
@@ -248,6 +256,9 @@ def _without_accents(decomposed: str) -> str:
 
 
 def _transcribed(character: str) -> str:
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
     for form in (character, _without_accents(unicodedata.normalize("NFD", character))):
         if form.lower() in _SPELT:
             return _SPELT[form.lower()]
