@@ -214,6 +214,19 @@ async def test_pieces_without_a_word_may_be_silent_and_blank_ones_are_not_asked_
     assert json.loads(listener.asked)["previous_text"] == "One. \n …"
 
 
+async def test_a_text_longer_than_the_model_takes_is_spoken_in_parts(
+    provider: ElevenLabsProvider, simulator: Simulator, key_file: Path
+) -> None:
+    await simulator.reset(concurrent=1)
+    voice, sentence = EnrolledVoice(await clone(provider)), "I kept thinking of you. "
+    async with speaking(simulator.url, key_file, model="eleven_v3") as engine:
+        whole = await in_pieces(engine, voice, sentence * 130, sentence * 130)
+        one = await say(engine, voice, sentence)
+    # 3120 characters twice: each a part that is full, and its rest.
+    assert (await simulator.audit())["requests"]["speak"] == 5
+    assert len(whole) == pytest.approx(260 * len(one), rel=0.05)
+
+
 async def test_a_text_in_pieces_takes_one_seat(
     provider: ElevenLabsProvider, simulator: Simulator, key_file: Path
 ) -> None:

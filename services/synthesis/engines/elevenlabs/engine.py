@@ -1,6 +1,6 @@
 """Speaks in a voice of the provider's, in turn with all replicas, and hands on each chunk as it arrives."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import replace
 from typing import Any, Final
@@ -23,6 +23,7 @@ from services.synthesis.domain import (
     VoiceNotEnrolled,
     nothing_more,
 )
+from services.synthesis.engines.elevenlabs.parts import parts
 from services.synthesis.engines.elevenlabs.refusals import (
     NoSeatLeft,
     NotTaken,
@@ -107,29 +108,39 @@ class ElevenLabsEngine:
     ) -> AsyncGenerator[bytes, None]:
         """One request for each piece of the text, in one seat. Once a piece's first chunk is out, it is not
         asked for again: it would be paid for and heard twice."""
-        request, said = self._request(utterance, voice), utterance.text
+        said, *rest = parts(utterance.text.lstrip(), self._traits.most_characters)
+        request = self._request(replace(utterance, text=said), voice)
         if self._gate is None:
             raise EngineUnavailable("The voice cannot speak right now.")
         async with self._gate.seat(self._patience()) as seat:
             async with aclosing(_heard(await self._begun(request, seat), said)) as speech:
                 async for pcm in speech:
                     yield pcm
-            async for text in further:
-                before, said = said, said + text
-                if not text.strip():
-                    continue
-                request = self._request(replace(utterance, text=text.strip()), voice, before)
-                first, speech = await self._gone_on(request, text)
-                async with aclosing(speech):
-                    if first:
-                        yield first
-                    async for pcm in speech:
-                        yield pcm
+            async with aclosing(self._parts(rest, further)) as texts:
+                async for text in texts:
+                    before, said = said, said + text
+                    if not text.strip():
+                        continue
+                    request = self._request(replace(utterance, text=text.strip()), voice, before)
+                    first, speech = await self._gone_on(request, text)
+                    async with aclosing(speech):
+                        if first:
+                            yield first
+                        async for pcm in speech:
+                            yield pcm
 
     async def close(self) -> None:
         self._gate = None
         await self._http.aclose()
         await self._opened.aclose()
+
+    async def _parts(self, rest: Sequence[str], further: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+        """How the text goes on, in parts that the model takes."""
+        for text in rest:
+            yield text
+        async for text in further:
+            for part in parts(text, self._traits.most_characters):
+                yield part
 
     def _shared(self) -> Shared | None:
         url = self._where.valkey_url

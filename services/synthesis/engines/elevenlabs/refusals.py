@@ -90,5 +90,4 @@ _REFUSALS: Final[Mapping[str, tuple[type[ServiceError], str]]] = {
     "system_busy": (ProviderBusy, "The speech provider is busy."),
     "voice_not_found": (ProviderVoiceMissing, "The voice is no longer at the speech provider."),
     "quota_exceeded": (ProviderClosedToUs, "The speech provider's quota is spent."),
-    "max_character_limit_exceeded": (SpeechFailed, "The text is too long for the speech provider's model."),
 }

@@ -15,6 +15,8 @@ _29_LANGUAGES: Final = frozenset(
 @dataclass(frozen=True, slots=True)
 class Model:
     languages: frozenset[str]
+    # In one request; a longer text takes several.
+    most_characters: int
     # Told the language, it does not guess it from a short text; the older model refuses to be told.
     takes_language: bool
     # Told what was said before, it goes on in the same breath; the newest model refuses to be told.
@@ -25,10 +27,10 @@ class Model:
 
 
 MODELS: Final = {
-    "eleven_flash_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, True, "fast", 4),
-    "eleven_turbo_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, True, "fast", 4),
-    "eleven_multilingual_v2": Model(_29_LANGUAGES, False, True, "full", 2),
-    "eleven_v3": Model(_29_LANGUAGES | {"hu", "no", "vi"}, True, False, "full", 2),
+    "eleven_flash_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, 40_000, True, True, "fast", 4),
+    "eleven_turbo_v2_5": Model(_29_LANGUAGES | {"hu", "no", "vi"}, 40_000, True, True, "fast", 4),
+    "eleven_multilingual_v2": Model(_29_LANGUAGES, 10_000, False, True, "full", 2),
+    "eleven_v3": Model(_29_LANGUAGES | {"hu", "no", "vi"}, 3_000, True, False, "full", 2),
 }
 
 
