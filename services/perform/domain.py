@@ -153,6 +153,10 @@ class LeasedVoice:
     # Grows with each change of the user's voice.
     fence: int = 0
 
+    @property
+    def at_provider(self) -> bool:
+        return self.source == "provider_voice_id"
+
 
 @dataclass(frozen=True, slots=True)
 class Speaker:

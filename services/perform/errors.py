@@ -82,6 +82,10 @@ class VoiceMissing(ServiceError):
     action = "Try again; the voice is made anew from its sample."
 
 
+# What the speech service says of an engine, or its provider, that is away.
+ENGINE_AWAY: Final = "SPEECH_ENGINE_UNAVAILABLE"
+
+
 class VoiceNotFound(ServiceError):
     kind, reason = Kind.NOT_FOUND, "VOICE_NOT_FOUND"
     action = 'Send "me" as the voice, or your own voice clone id.'

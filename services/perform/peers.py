@@ -99,18 +99,17 @@ class VoiceLeases:
         self._seconds = seconds
 
     async def lease(self, user_id: str, performance_id: UUID) -> LeasedVoice:
-        return _leased(await self._lease(user_id, performance_id, without_waiting=False))
+        return _leased(await self._lease(user_id, performance_id))
 
     async def begin_lease(self, user_id: str, performance_id: UUID) -> LeasedVoice | None:
         reply = await self._lease(user_id, performance_id, without_waiting=True)
         return None if reply.pending else _leased(reply)
 
-    async def _lease(
-        self, user_id: str, performance_id: UUID, *, without_waiting: bool
-    ) -> voice.LeaseVoiceResponse:
-        request = voice.LeaseVoiceRequest(
-            user_id=user_id, performance_id=str(performance_id), without_waiting=without_waiting
-        )
+    async def lease_overflow(self, user_id: str, performance_id: UUID) -> LeasedVoice:
+        return _leased(await self._lease(user_id, performance_id, overflow=True))
+
+    async def _lease(self, user_id: str, performance_id: UUID, **how: bool) -> voice.LeaseVoiceResponse:
+        request = voice.LeaseVoiceRequest(user_id=user_id, performance_id=str(performance_id), **how)
         async for attempt in _again():
             with attempt, peer("voice"):
                 reply: voice.LeaseVoiceResponse = await self._stub.LeaseVoice(

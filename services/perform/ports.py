@@ -55,6 +55,10 @@ class Voices(Protocol):
         """Lease without waiting. None while the voice is being cloned: the lease is held; `lease` waits for
         it."""
 
+    async def lease_overflow(self, user_id: str, performance_id: UUID) -> LeasedVoice:
+        """In place of the leased voice, whose engine is away. Raises VOICE_SLOTS_EXHAUSTED where there is
+        none; from an older voice service it is the same voice again."""
+
     async def release(self, user_id: str, performance_id: UUID) -> None:
         """Safe to repeat, also when there never was a lease."""
 

@@ -1,4 +1,4 @@
-"""Speaking in the leased voice; once more in a new one when the provider has lost it."""
+"""Speaking in the leased voice; in another one when the provider has lost it, or is away."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,8 +8,9 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 
+from services.kernel.errors import ServiceError
 from services.perform.domain import AudioSummary, Delivery, LeasedVoice, Speaker
-from services.perform.errors import VoiceMissing
+from services.perform.errors import ENGINE_AWAY, VoiceMissing
 from services.perform.ports import Ports
 from services.perform.script import Script
 
@@ -17,6 +18,9 @@ log = structlog.get_logger()
 
 MISSING_VOICES = Counter(
     "perform_missing_voices_total", "Leased voices that the speech provider no longer had."
+)
+OVERFLOWED = Counter(
+    "perform_overflowed_voices_total", "Memos in the overflow's voice, for the leased one's engine was away."
 )
 
 
@@ -36,8 +40,7 @@ async def speak_or_replace_voice(
     """Who speaks, audio as it is made, then what was made; before that the voice, if it is another than the
     leased one.
 
-    A voice is missed only as long as nothing was heard: nobody changes voices in the middle. Consume
-    inside `aclosing`.
+    Only as long as nothing was heard: nobody changes voices in the middle. Consume inside `aclosing`.
     """
     heard = False
     try:
@@ -46,10 +49,11 @@ async def speak_or_replace_voice(
                 heard = True
                 yield piece
         return
-    except VoiceMissing:
+    except ServiceError as error:
         if heard:
             raise
-    other = await _another(ports, words, voice)
+        failure = error
+    other = await _another(ports, words, voice, failure)
     yield other
     async with aclosing(_speak_once(ports, words, other)) as pieces:
         async for piece in pieces:
@@ -62,7 +66,25 @@ def _speak_once(
     return ports.speech.speak(words.script, voice, words.delivery, words.performance_id)
 
 
-async def _another(ports: Ports, words: Words, lost: LeasedVoice) -> LeasedVoice:
+async def _another(ports: Ports, words: Words, failed: LeasedVoice, failure: ServiceError) -> LeasedVoice:
+    """Raises the failure when no other voice helps."""
+    if isinstance(failure, VoiceMissing):
+        return await _made_again(ports, words, failed)
+    # Whoever named a model gets that one or none.
+    if failure.reason != ENGINE_AWAY or not failed.at_provider or words.delivery.model:
+        raise failure
+    try:
+        other = await ports.voices.lease_overflow(words.user_id, words.performance_id)
+    except ServiceError as refused:
+        raise failure from refused
+    if other.at_provider:
+        raise failure
+    OVERFLOWED.inc()
+    log.warning("voice_overflowed", performance_id=str(words.performance_id), engine=failed.engine)
+    return other
+
+
+async def _made_again(ports: Ports, words: Words, lost: LeasedVoice) -> LeasedVoice:
     """Cloned again, or the overflow, as the voice service has it."""
     await ports.voices.report_missing(words.user_id, lost)
     MISSING_VOICES.inc()

@@ -8,7 +8,7 @@ from newvisions.voice.v1 import voice_service_pb2 as pb
 from newvisions.voice.v1.voice_service_pb2_grpc import VoiceServiceServicer
 from services.kernel.caller import caller, is_caller, owner, self_only
 from services.kernel.playing import played
-from services.voice.domain import Outcome, Voice
+from services.voice.domain import Lease, Outcome, Voice
 from services.voice.erasing import Erasing
 from services.voice.uploads import from_body, from_json
 from services.voice.usecases import Leasing, Reading, Touching, Uploading
@@ -91,8 +91,7 @@ class VoiceServicer(VoiceServiceServicer):
         return pb.DeleteVoiceResponse()
 
     async def LeaseVoice(self, request: pb.LeaseVoiceRequest, context: Any) -> pb.LeaseVoiceResponse:
-        leased = self._leasing.begin_lease if request.without_waiting else self._leasing.lease
-        lease = await leased(request.user_id, request.performance_id, context.time_remaining())
+        lease = await self._leased(request, context.time_remaining())
         if lease is None:
             return pb.LeaseVoiceResponse(pending=True)
         return pb.LeaseVoiceResponse(
@@ -103,6 +102,12 @@ class VoiceServicer(VoiceServiceServicer):
             sample_hash=lease.sample_hash,
             fence=lease.fence,
         )
+
+    async def _leased(self, request: pb.LeaseVoiceRequest, within: float | None) -> Lease | None:
+        if request.overflow:
+            return await self._leasing.lease_overflow(request.user_id, request.performance_id)
+        leased = self._leasing.begin_lease if request.without_waiting else self._leasing.lease
+        return await leased(request.user_id, request.performance_id, within)
 
     async def ReleaseVoice(self, request: pb.ReleaseVoiceRequest, _: Any) -> pb.ReleaseVoiceResponse:
         await self._leasing.release(request.user_id, request.performance_id)

@@ -37,8 +37,8 @@ class Settings(BaseSettings):
 
     # Where clones are made: elevenlabs, or by the embedded engine alone when empty.
     provider: Literal["", "elevenlabs"] = ""
-    # What speaks when the provider has no place for a voice: the embedded engine's clone of the same
-    # sample, or nothing: 503 VOICE_SLOTS_EXHAUSTED.
+    # What speaks when the provider has no place for a voice, or is away: the embedded engine's clone of the
+    # same sample, or nothing: 503 VOICE_SLOTS_EXHAUSTED.
     overflow: Literal["local", "refuse"] = "local"
     policy: Literal["decayed_rate", "lru", "lfu"] = "decayed_rate"
     # Nobody's voice is taken away this soon after they performed: the next performance is near.

@@ -38,6 +38,10 @@ class Gone(ServiceError):
     kind, reason = Kind.CONFLICT, "PROVIDER_VOICE_MISSING"
 
 
+class Away(ServiceError):
+    kind, reason, retry_after_seconds = Kind.UNAVAILABLE, "SPEECH_ENGINE_UNAVAILABLE", 3
+
+
 class Full(ServiceError):
     kind, reason = Kind.UNAVAILABLE, "VOICE_SLOTS_EXHAUSTED"
 
@@ -52,11 +56,21 @@ class Provider(Peers):
         self.fence = 1
         self.lost: set[str] = set()
         self.lost_in_the_middle = False
+        # It speaks for nobody.
+        self.away = False
+        # There is no overflow, or this release knows of none.
+        self.overflow_refused = self.overflow_unknown = False
         self.reported: list[tuple[str, str, int]] = []
         self.thoughts: list[tuple[str, str, str, str]] = []
 
     async def LeaseVoice(self, request: voice.LeaseVoiceRequest, context: Any) -> Any:
         await super().LeaseVoice(request, context)
+        if request.overflow and self.overflow_refused:
+            raise Full("There is no overflow.")
+        if request.overflow and not self.overflow_unknown:
+            return voice.LeaseVoiceResponse(
+                engine="local", profile=b"profile", voice_source="local_clone", sample_hash="5a"
+            )
         return voice.LeaseVoiceResponse(
             engine="elevenlabs",
             engine_voice_id=self.current,
@@ -74,6 +88,8 @@ class Provider(Peers):
     async def Synthesize(self, request: synthesis.SynthesizeRequest, context: Any) -> AsyncIterator[Any]:
         if self.lost_in_the_middle:
             yield synthesis.SynthesizeResponse(audio=PIECES[0])
+        if self.away and request.engine == "elevenlabs":
+            raise Away("The speech provider's quota is spent.")
         if request.engine_voice_id in self.lost:
             raise Gone("The voice is no longer at the speech provider.")
         async for message in super().Synthesize(request, context):
@@ -169,6 +185,35 @@ async def test_a_voice_lost_in_the_middle_of_a_sentence_is_not_replaced(
     assert await refusal(performed(stage)) == (409, "PROVIDER_VOICE_MISSING")
     assert not provider.reported
     assert not provider.charged
+
+
+@pytest.mark.parametrize("way", [performed, streamed, spoken])
+async def test_a_voice_whose_provider_is_away_is_spoken_by_the_overflow(
+    stage: Stage, provider: Provider, way: Any
+) -> None:
+    provider.away = True
+    before = counted("perform_overflowed_voices_total")
+    assert await way(stage) == AUDIO
+    assert [(said.engine, said.profile) for said in provider.spoken] == [("local", b"profile")]
+    assert counted("perform_overflowed_voices_total") == before + 1
+    await provider.until(lambda: not provider.reserved and not provider.leased)
+    assert len(provider.charged) == 1
+    assert not provider.reported
+
+
+async def test_who_spoke_instead_is_told(stage: Stage, provider: Provider) -> None:
+    provider.away = True
+    assert (await stage.perform()).voice_source == "local_clone"
+
+
+@pytest.mark.parametrize("without", ["overflow_refused", "overflow_unknown", "lost_in_the_middle"])
+async def test_without_an_overflow_or_in_the_middle_of_a_sentence_its_absence_is_told(
+    stage: Stage, provider: Provider, without: str
+) -> None:
+    provider.away = True
+    setattr(provider, without, True)
+    assert await refusal(performed(stage)) == (503, "SPEECH_ENGINE_UNAVAILABLE")
+    assert not (provider.charged or provider.reserved or provider.leased)
 
 
 async def test_who_wrote_a_note_and_who_could_not_is_counted(stage: Stage) -> None:

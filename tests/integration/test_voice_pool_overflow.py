@@ -50,6 +50,19 @@ async def test_who_is_given_no_place_is_heard_all_the_same(stage: PoolStage) -> 
     assert await stage.effects() == ["add"] * 3
 
 
+async def test_a_voice_that_is_there_and_cannot_speak_is_spoken_for(stage: PoolStage) -> None:
+    user_id = await stage.given(mp3=spoken(), held=True)
+    performance_id = str(uuid4())
+    own = await stage.lease(user_id, performance_id=performance_id)
+    other = await stage.lease(user_id, performance_id=performance_id, overflow=True)
+    assert (own.voice_source, other.voice_source) == ("provider_voice_id", "local_clone")
+    assert other.profile.startswith(b"profile of ")
+    assert other.sample_hash == own.sample_hash
+    assert (await stage.lease(user_id)).engine_voice_id == own.engine_voice_id
+    assert await stage.effects() == ["add"]
+    await stage.consistent()
+
+
 async def test_an_upload_without_a_place_is_a_voice_and_is_promoted_later(stage: PoolStage) -> None:
     others, me = await full(stage), signed_in()
     made = await stage.voice.UploadVoiceFile(upload_of(spoken()), **me)
@@ -254,14 +267,17 @@ async def test_who_is_given_no_place_waits_once_for_the_overflow_and_never_again
     assert stage.enrolments.count == 1
 
 
-async def test_where_the_overflow_refuses_nobody_is_told_to_come_back(stage: PoolStage) -> None:
+@pytest.mark.parametrize(("waits", "overflow"), [(False, False), (True, True)])
+async def test_where_the_overflow_refuses_nobody_is_told_to_come_back(
+    stage: PoolStage, waits: bool, overflow: bool
+) -> None:
     await full(stage)
     user_id = await stage.given()
     async with open_replica({**stage.environment, "VOICE_OVERFLOW": "refuse"}) as strict:
         stage.replicas.append(strict)
         try:
             with pytest.raises(grpc.aio.AioRpcError) as failure:
-                await stage.lease(user_id, -1, waits=False)
+                await stage.lease(user_id, -1, waits=waits, overflow=overflow)
         finally:
             stage.replicas.remove(strict)
     assert failure_of(failure.value).error == "VOICE_SLOTS_EXHAUSTED"

@@ -70,10 +70,19 @@ class PoolStage:
         return user_id
 
     async def lease(
-        self, user_id: str, replica: int = 0, performance_id: str = "", *, waits: bool = True
+        self,
+        user_id: str,
+        replica: int = 0,
+        performance_id: str = "",
+        *,
+        waits: bool = True,
+        overflow: bool = False,
     ) -> pb.LeaseVoiceResponse:
         request = pb.LeaseVoiceRequest(
-            user_id=user_id, performance_id=performance_id or str(uuid4()), without_waiting=not waits
+            user_id=user_id,
+            performance_id=performance_id or str(uuid4()),
+            without_waiting=not waits,
+            overflow=overflow,
         )
         answer: pb.LeaseVoiceResponse = await self.replicas[replica].LeaseVoice(request, timeout=30)
         return answer

@@ -85,6 +85,16 @@ class Leasing:
         """The same; None when the voice is being made: it is pinned, and `lease` waits for it."""
         return await self._pinned(user_id, performance_id, _Wish(within, waits=False))
 
+    async def lease_overflow(self, user_id: str, performance_id: str) -> Lease:
+        """In place of a voice whose engine is away. Raises VoiceCloneRequired and VoiceSlotsExhausted."""
+        if self._rules.overflow is Overflow.REFUSE:
+            LEASES.labels("refused").inc()
+            raise _not_yet()
+        await self._pin(user_id, performance_id)
+        lease = await self._standby(user_id)
+        LEASES.labels("overflow").inc()
+        return lease
+
     async def _pinned(self, user_id: str, performance_id: str, wish: _Wish) -> Lease | None:
         begun = await self._pin(user_id, performance_id)
         try:
