@@ -50,17 +50,14 @@ async def answers(url: str) -> bool:
             return False
 
 
-async def test_up_says_when_it_is_ready_keeps_its_data_and_stops_on_sigterm(tmp_path: Path) -> None:
+async def test_up_is_there_when_it_says_so_and_keeps_its_data_whether_stopped_or_killed(
+    tmp_path: Path,
+) -> None:
     data, port = tmp_path / "data dir", free_port()
     async with up(data, "--port", str(port)) as (child, ready):
-        assert set(ready) == {"url", "activation_codes", "admin_token"}
         assert ready["url"] == f"http://127.0.0.1:{port}"
-        assert await answers(ready["url"])
-        operator = {"authorization": f"Bearer {ready['admin_token']}"}
-        async with httpx.AsyncClient(base_url=ready["url"], headers=operator) as http:
-            accepted(await http.post("/v1/admin/activation-codes", json={"count": 1}))
-        async with Performer.signed_up(ready["url"], ready["activation_codes"][0]) as performer:
-            name = performer.username
+        name = await used(ready)
+        await every_printed_command_works(ready, data)
         # Two stacks on the same data would destroy each other's.
         with pytest.raises(DataDirectoryInUse, match=str(child.pid)):
             async with Stack(data, engine="tone"):
@@ -69,39 +66,46 @@ async def test_up_says_when_it_is_ready_keeps_its_data_and_stops_on_sigterm(tmp_
         async with asyncio.timeout(60):
             assert await child.wait() == 0
         assert not await answers(ready["url"])
-    async with (
-        up(data, "--processes", "many") as (_, again),
-        httpx.AsyncClient(base_url=again["url"]) as http,
-    ):
-        accepted(await http.post("/v1/auth/login", json={"username": name, "password": PASSWORD}))
-
-
-async def test_a_killed_stack_takes_its_processes_along(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    async with up(data) as (child, ready):
+    async with up(data, "--processes", "many") as (child, again):
+        await logged_in(again, name)
         child.kill()
         await child.wait()
+        # It takes its processes along.
         async with asyncio.timeout(30):
-            while await answers(ready["url"]):  # noqa: ASYNC110 - the dead send no events
+            while await answers(again["url"]):  # noqa: ASYNC110 - the dead send no events
                 await asyncio.sleep(0.1)
         # The data is free again at once, and whole.
-        async with up(data) as (_, again):
-            assert await answers(again["url"])
+        async with up(data) as (_, third):
+            await logged_in(third, name)
 
 
-async def test_every_printed_command_works_when_pasted(tmp_path: Path) -> None:
-    data = tmp_path / "data dir"
-    async with Stack(data, engine="tone") as stack:
-        (code,) = await stack.activation_codes(1)
-        for what, command in steps(stack.url, stack.data, code):
-            shell = await asyncio.create_subprocess_exec(
-                *("sh", "-c", command),
-                cwd=tmp_path,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            said, complaint = await shell.communicate()
-            assert shell.returncode == 0, (what, complaint)
-            assert b'"error"' not in said, (what, said)
+async def used(ready: dict[str, Any]) -> str:
+    """The name of a new user; all that the line tells is true."""
+    assert set(ready) == {"url", "activation_codes", "admin_token"}
+    assert await answers(ready["url"])
+    operator = {"authorization": f"Bearer {ready['admin_token']}"}
+    async with httpx.AsyncClient(base_url=ready["url"], headers=operator) as http:
+        accepted(await http.post("/v1/admin/activation-codes", json={"count": 1}))
+    async with Performer.signed_up(ready["url"], ready["activation_codes"][0]) as performer:
+        return performer.username
+
+
+async def every_printed_command_works(ready: dict[str, Any], data: Path) -> None:
+    """When it is pasted, one after the other."""
+    for what, command in steps(ready["url"], data, ready["activation_codes"][1]):
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-c", command),
+            cwd=data.parent,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, complaint = await shell.communicate()
+        assert shell.returncode == 0, (what, complaint)
+        assert b'"error"' not in said, (what, said)
     for memo in ("streamed.mp3", "memo.mp3"):
-        assert (tmp_path / memo).read_bytes()[:3] == b"ID3"
+        assert (data.parent / memo).read_bytes()[:3] == b"ID3"
+
+
+async def logged_in(ready: dict[str, Any], name: str) -> None:
+    async with httpx.AsyncClient(base_url=ready["url"]) as http:
+        accepted(await http.post("/v1/auth/login", json={"username": name, "password": PASSWORD}))

@@ -89,7 +89,7 @@ async def test_a_sample_without_a_voice_enrols_nobody(local: LocalEngine, pcm: b
 async def test_more_than_the_queue_holds_is_refused_at_once(voice: EnrolledVoice) -> None:
     engine = LocalEngine(queue_limit=2)
     await engine.start()
-    speaking = [asyncio.create_task(take(engine, Utterance(NOTE, "en"), voice)) for _ in range(5)]
+    speaking = [asyncio.create_task(take(engine, Utterance("Good morning.", "en"), voice)) for _ in range(5)]
     outcomes = await asyncio.gather(*speaking, return_exceptions=True)
     await engine.close()
     assert [isinstance(outcome, EngineOverloaded) for outcome in outcomes] == [False, False, True, True, True]
