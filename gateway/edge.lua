@@ -25,6 +25,12 @@ local TYPES = {
   DOUBLE = "a number", FLOAT = "a number",
 }
 
+-- Refusing costs a service nearly as much as beginning does, and takes it from those who are inside. So once it
+-- refused a few in one moment, its worker here refuses the rest of the moment, in the same words.
+local BUSY = "PERFORM_BUSY"
+local MOMENT_MILLISECONDS, REFUSALS = 250, 3
+local moment, refused = 0, 0
+
 local function remember(handle, key, value)
   handle:streamInfo():dynamicMetadata():set(OWN, key, value)
 end
@@ -72,6 +78,12 @@ local function comes_from_elsewhere(headers)
   return not host or host:lower() ~= (headers:get(":authority") or ""):lower()
 end
 
+local function refused_lately(handle)
+  local now = math.floor(handle:timestamp(EnvoyTimestampResolution.MILLISECOND) / MOMENT_MILLISECONDS)
+  if now ~= moment then moment, refused = now, 0 end
+  return refused
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   clean_id(handle, headers)
@@ -79,6 +91,11 @@ function envoy_on_request(handle)
   prefer_bearer(headers)
   if comes_from_elsewhere(headers) then
     handle:respond({[":status"] = "403"}, "")
+    return
+  end
+  if handle:metadata():get("has_places") and refused_lately(handle) >= REFUSALS then
+    remember(handle, "refused", "crowd")
+    handle:respond({[":status"] = "503"}, "")
     return
   end
   -- Players ask how long a memo is before they ask for it. The services know no HEAD.
@@ -181,7 +198,10 @@ local function shape_error(handle)
   local buffer = handle:body(true)
   local body = buffer:getBytes(0, buffer:length())
   local json, status, retry_after = shaped(handle, body)
-  remember(handle, "error", (json or body):match('"error":"([%u%d_]+)"') or "")
+  local code = (json or body):match('"error":"([%u%d_]+)"') or ""
+  remember(handle, "error", code)
+  -- What it refused here itself has no upstream's JSON.
+  if json and code == BUSY then refused = refused_lately(handle) + 1 end
   -- Fetched after body(), which waits: what was fetched before is gone.
   local headers = handle:headers()
   headers:remove("x-parse-error")

@@ -145,6 +145,15 @@ REPLIES = (
         "Try again in a few seconds.",
         retry_after_seconds=2,
     ),
+    # As the perform service says it.
+    Reply(
+        503,
+        "PERFORM_BUSY",
+        "Too many performances are under way.",
+        "Try again after the seconds named in Retry-After.",
+        when=f"{OURS} && metadata.filter_metadata['newvisions']['refused'] == 'crowd'",
+        retry_after_seconds=2,
+    ),
     Reply(
         503,
         "AUTH_UNAVAILABLE",

@@ -101,6 +101,8 @@ def _forward(route: Route) -> dict[str, Any]:
 
 def _for_lua(route: Route) -> dict[str, Any]:
     told: dict[str, Any] = {"needs_token": route.needs_token}
+    if route.rpc in PERFORMANCES:
+        told["has_places"] = True
     if route.null_when_unset:
         told["null_when_unset"] = list(route.null_when_unset)
     return told

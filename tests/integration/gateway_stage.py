@@ -41,6 +41,7 @@ from newvisions.voice.v1.voice_service_pb2_grpc import (
 from services.kernel.client import MAX_MESSAGE_BYTES
 from services.kernel.errors import Kind, ServiceError
 from services.kernel.server import Handlers
+from services.perform.places import Places
 
 KEY = Ed25519PrivateKey.generate()
 KEY_ID = "stage-1"
@@ -173,6 +174,7 @@ class Perform(PerformServiceServicer):
     async def StreamPerform(
         self, request: perform_pb.StreamPerformRequest, context: Any
     ) -> AsyncIterator[perform_pb.StreamPerformResponse]:
+        self.calls[request.value] += 1
         _refuse(request.value)
         await context.send_initial_metadata((("recording-id", "r-1"), ("voice-source", "local_clone")))
         yield _chunk(b"first")
@@ -252,7 +254,13 @@ class Voice(VoiceServiceServicer):
         )
 
 
+NO_PLACES = Places("stage", least=0, most=0)
+
+
 def _refuse(value: str) -> None:
+    if value == "full":
+        with NO_PLACES.one():
+            raise AssertionError("there are none")
     refusals: dict[str, Exception] = {
         "unpaid": CreditsExhausted('Nothing is left of "this" month.'),
         "busy": EngineBusy("The engine is busy."),

@@ -1,5 +1,6 @@
 """Every refusal has one shape, whoever refuses: a service, gRPC, the transcoder or Envoy."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -18,9 +19,15 @@ INSIDE = re.compile(r"TYPE_|newvisions\.|secret|grpc|proto|envoy|Traceback|upstr
 
 
 @pytest.fixture(scope="module")
-async def http() -> AsyncIterator[httpx.AsyncClient]:
+async def stage() -> AsyncIterator[Stage]:
+    async with Stage().playing() as playing:
+        yield playing
+
+
+@pytest.fixture(scope="module")
+async def http(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     nowhere = {"content": f"127.0.0.1:{free_port()}"}
-    async with Stage().playing() as stage, gateway(stage, upstreams=nowhere, limits=None) as client:
+    async with gateway(stage, upstreams=nowhere, limits=None) as client:
         await until_ready(client)
         yield client
 
@@ -190,3 +197,24 @@ async def test_a_call_that_takes_too_long_ends_with_its_deadline(http: httpx.Asy
 async def test_a_call_without_a_service_behind_it_tells_no_inside(http: httpx.AsyncClient) -> None:
     answer = await http.get("/v1/users/me", headers=bearer())
     refusal(answer, 500, "INTERNAL")
+
+
+@pytest.mark.parametrize("path", ["/v1/perform", "/api/perform", "/v1/perform:stream"])
+async def test_a_crowd_is_refused_by_the_gateway_in_the_service_s_own_words(
+    http: httpx.AsyncClient, stage: Stage, path: str
+) -> None:
+    asked, told = 0, set()
+    stage.perform.calls["full"] = 0
+    async with asyncio.timeout(20):
+        # A few of one moment have to be refused first, and a slow machine has short moments.
+        while stage.perform.calls["full"] == asked:
+            asked += 1
+            answer = await http.post(path, json={**CARD, "value": "full"}, headers=bearer())
+            body = refusal(answer, 503, "PERFORM_BUSY")
+            told.add((body["message"], body["action"], answer.headers["retry-after"]))
+        assert asked > 3
+        assert (await http.get("/v1/recordings/mine", headers=bearer())).status_code != 503
+        # Whoever comes in the next moment is let through.
+        while (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert len(told) == 1
