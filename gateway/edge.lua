@@ -200,8 +200,8 @@ local function shape_error(handle)
   local json, status, retry_after = shaped(handle, body)
   local code = (json or body):match('"error":"([%u%d_]+)"') or ""
   remember(handle, "error", code)
-  -- What it refused here itself has no upstream's JSON.
-  if json and code == BUSY then refused = refused_lately(handle) + 1 end
+  -- What it refused here itself has no upstream's JSON. Speeches have places of their own.
+  if json and code == BUSY and handle:metadata():get("has_places") then refused = refused_lately(handle) + 1 end
   -- Fetched after body(), which waits: what was fetched before is gone.
   local headers = handle:headers()
   headers:remove("x-parse-error")

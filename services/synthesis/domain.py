@@ -27,6 +27,14 @@ class EngineOverloaded(ServiceError):
     retry_after_seconds = 2
 
 
+class MemoLost(ServiceError):
+    """Ours alone: the engine spoke, and would again. So nobody takes it for a reason to change the voice."""
+
+    kind, reason = Kind.UNAVAILABLE, "SERVICE_UNAVAILABLE"
+    action = "Try again in a few seconds."
+    retry_after_seconds = 2
+
+
 class VoiceNotEnrolled(ServiceError):
     kind, reason = Kind.CONFLICT, "VOICE_CLONE_REQUIRED"
     action = "Upload a voice sample, then perform again."

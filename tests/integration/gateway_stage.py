@@ -24,9 +24,14 @@ from newvisions.auth.v1.api_key_service_pb2_grpc import (
 )
 from newvisions.auth.v1.auth_service_pb2_grpc import AuthServiceServicer, add_AuthServiceServicer_to_server
 from newvisions.perform.v1 import perform_service_pb2 as perform_pb
+from newvisions.perform.v1 import speech_service_pb2 as speech_pb
 from newvisions.perform.v1.perform_service_pb2_grpc import (
     PerformServiceServicer,
     add_PerformServiceServicer_to_server,
+)
+from newvisions.perform.v1.speech_service_pb2_grpc import (
+    SpeechServiceServicer,
+    add_SpeechServiceServicer_to_server,
 )
 from newvisions.synthesis.v1 import synthesis_service_pb2 as synthesis_pb
 from newvisions.synthesis.v1.synthesis_service_pb2_grpc import (
@@ -227,6 +232,14 @@ def _chunk(data: bytes) -> perform_pb.StreamPerformResponse:
     return perform_pb.StreamPerformResponse(body=body)
 
 
+class Speech(SpeechServiceServicer):
+    async def CreateSpeech(
+        self, request: speech_pb.CreateSpeechRequest, context: Any
+    ) -> AsyncIterator[speech_pb.CreateSpeechResponse]:
+        _refuse(request.input)
+        yield speech_pb.CreateSpeechResponse(body=httpbody_pb2.HttpBody(content_type="audio/mpeg", data=MP3))
+
+
 class Synthesis(SynthesisServiceServicer):
     async def GetFanSound(
         self, request: synthesis_pb.GetFanSoundRequest, context: Any
@@ -287,6 +300,7 @@ class Stage:
         add_AuthServiceServicer_to_server(Auth(self.sessions), handlers)  # type: ignore[no-untyped-call]
         add_ApiKeyServiceServicer_to_server(self.api_keys, handlers)  # type: ignore[no-untyped-call]
         add_PerformServiceServicer_to_server(self.perform, handlers)  # type: ignore[no-untyped-call]
+        add_SpeechServiceServicer_to_server(Speech(), handlers)  # type: ignore[no-untyped-call]
         add_SynthesisServiceServicer_to_server(Synthesis(), handlers)  # type: ignore[no-untyped-call]
         add_VoiceServiceServicer_to_server(Voice(), handlers)  # type: ignore[no-untyped-call]
         server = grpc.aio.server(

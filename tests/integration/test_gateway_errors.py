@@ -218,3 +218,13 @@ async def test_a_crowd_is_refused_by_the_gateway_in_the_service_s_own_words(
         while (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 503:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     assert len(told) == 1
+
+
+async def test_speeches_that_are_refused_keep_no_performance_out(
+    http: httpx.AsyncClient,
+) -> None:
+    """They have places of their own."""
+    speech = {"model": "tts-1", "voice": "me", "input": "full"}
+    for _ in range(5):
+        refusal(await http.post("/v1/audio/speech", json=speech, headers=bearer()), 503, "PERFORM_BUSY")
+        assert (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 200

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 from services.synthesis.ambience import Ambience
-from services.synthesis.domain import EngineUnavailable, EnrolledVoice, Order, SpeechFailed, Utterance
+from services.synthesis.domain import EnrolledVoice, MemoLost, Order, SpeechFailed, Utterance
 from tests.integration.synthesis_stage import SECOND, mixing_for
 
 RATE = 24_000
@@ -58,7 +58,7 @@ async def test_memos_are_spread_over_the_processes(mixing):
         await one.add(SECOND, 0)
         os.kill(mixing.pids[0], signal.SIGKILL)
         os.kill(mixing.pids[1], signal.SIGSTOP)
-        with pytest.raises(EngineUnavailable):
+        with pytest.raises(MemoLost):
             await one.add(SECOND, 0)
         os.kill(mixing.pids[1], signal.SIGCONT)
         assert await other.add(SECOND, 0)
@@ -71,9 +71,9 @@ async def test_a_process_that_dies_fails_its_memos_alone_and_is_started_again(mi
         assert await other.add(SECOND, 0)
         with structlog.testing.capture_logs() as logs:
             os.kill(first, signal.SIGKILL)
-            with pytest.raises(EngineUnavailable, match="lost"):
+            with pytest.raises(MemoLost, match="lost"):
                 await lost.add(SECOND, 0)
-            with pytest.raises(EngineUnavailable, match="lost"):
+            with pytest.raises(MemoLost, match="lost"):
                 await lost.finish(b"", 0)
             assert (await other.finish(SECOND, 0)).audio
             await until(lambda: [line["event"] for line in logs] == ["mixing_process_died"])
@@ -83,11 +83,24 @@ async def test_a_process_that_dies_fails_its_memos_alone_and_is_started_again(mi
     assert len({(await made(mixing))[0] for _ in range(4)}) == 1
 
 
+async def test_a_memo_of_which_nothing_was_heard_is_taken_over_by_the_other_process(mixing):
+    alone = await made(mixing)
+    with mixing.memo(ORDER, RATE) as memo:
+        os.kill(mixing.pids[0], signal.SIGSTOP)
+        first = asyncio.create_task(memo.add(SECOND, 0))
+        await asyncio.sleep(0)
+        os.kill(mixing.pids[0], signal.SIGKILL)
+        async with asyncio.timeout(20):
+            audio = await first
+        last = await memo.finish(SECOND, 0)
+    assert (audio + last.audio, last.summary) == alone
+
+
 async def test_memos_go_on_in_the_other_process_while_one_is_started_again(mixing):
     os.kill(mixing.pids[0], signal.SIGKILL)
     await until(lambda: gone(mixing.pids[0]) or mixing.pids[0])
     for _ in range(4):
-        with suppress(EngineUnavailable):
+        with suppress(MemoLost):
             # Only who was given the dead one before anybody knew is lost.
             await made(mixing)
     assert (await made(mixing))[1].duration_seconds > 2
@@ -100,12 +113,12 @@ async def test_a_process_that_hangs_is_killed_and_its_memos_fail(ambience):
             assert await memo.add(SECOND, 0)
             os.kill(pid, signal.SIGSTOP)
             async with asyncio.timeout(20):
-                with pytest.raises(EngineUnavailable):
+                with pytest.raises(MemoLost):
                     await memo.add(SECOND, 0)
         await until(lambda: mixing.pids != [pid])
         async with asyncio.timeout(20):
             while True:
-                with suppress(EngineUnavailable):
+                with suppress(MemoLost):
                     assert (await made(mixing))[1].duration_seconds > 2
                     break
                 await asyncio.sleep(0.05)

@@ -6,11 +6,11 @@ encoding threads kept each other waiting while a fifth of the machine was idle.
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Final
 
-from services.synthesis.domain import EngineUnavailable, Order, Piece
+from services.synthesis.domain import MemoLost, Order, Piece
 from services.synthesis.mixing import wire
 from services.synthesis.mixing.process import LOOK_SECONDS, MixingProcess
 
@@ -33,34 +33,42 @@ class Mixing:
         return [process.pid for process in self._processes]
 
     async def start(self) -> None:
-        """Returns when the first memo will be as quick as the rest. Raises EngineUnavailable."""
-        await asyncio.gather(*(process.start() for process in self._processes))
+        """Returns when the first memo will be as quick as the rest. Raises MemoLost if one stays away."""
+        started = await asyncio.gather(*(each.start() for each in self._processes), return_exceptions=True)
+        for failure in started:
+            if failure is not None:
+                raise failure
 
     async def close(self) -> None:
         await asyncio.gather(*(process.close() for process in self._processes))
 
     @contextmanager
     def memo(self, order: Order, sample_rate: int) -> Iterator["MemoAtWork"]:
-        """Raises EngineUnavailable when no process runs. Leaving it gives up what was not finished."""
-        running = [process for process in self._processes if process.running]
-        if not running:
-            raise EngineUnavailable("Memos cannot be put together right now.")
-        memo = MemoAtWork(min(running, key=lambda process: process.memos), order, sample_rate)
+        """Raises MemoLost when no process runs. Leaving it gives up what was not finished."""
+        memo = MemoAtWork(self._least_busy, order, sample_rate)
         try:
             yield memo
         finally:
             memo.close()
 
+    def _least_busy(self) -> MixingProcess:
+        running = [process for process in self._processes if process.running]
+        if not running:
+            raise MemoLost("Memos cannot be put together right now.")
+        return min(running, key=lambda process: process.memos)
+
 
 class MemoAtWork:
     """Takes PCM as it is spoken; gives out whole frames, the tag and the lead-in with the first.
 
-    Every call raises EngineUnavailable when the process has died, with all that it had of the memo.
+    Every call raises MemoLost when the process has died with all that it had of the memo; before anything was
+    heard, another one takes it over, once.
     """
 
-    def __init__(self, process: MixingProcess, order: Order, sample_rate: int) -> None:
-        self._process = process
-        self._number = process.open(wire.opening(order, sample_rate))
+    def __init__(self, choose: Callable[[], MixingProcess], order: Order, sample_rate: int) -> None:
+        self._choose = choose
+        self._opening = wire.opening(order, sample_rate)
+        self._open()
         self.begun = False
         self.content_type = ""
 
@@ -70,7 +78,11 @@ class MemoAtWork:
         if self.begun:
             return (await self._process.ask(wire.ADD, self._number, turn, pcm))[1]
         self.begun = True
-        said, audio = await self._process.ask(wire.FIRST, self._number, turn, pcm)
+        try:
+            said, audio = await self._process.ask(wire.FIRST, self._number, turn, pcm)
+        except MemoLost:
+            self._open()
+            said, audio = await self._process.ask(wire.FIRST, self._number, turn, pcm)
         self.content_type = said["content_type"]
         return audio
 
@@ -81,3 +93,7 @@ class MemoAtWork:
 
     def close(self) -> None:
         self._process.drop(self._number)
+
+    def _open(self) -> None:
+        self._process = self._choose()
+        self._number = self._process.open(self._opening)

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import struct
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import Counter as Counted
 from contextlib import suppress
 from itertools import count
 from typing import Any, Final
@@ -13,7 +15,7 @@ import structlog
 from prometheus_client import Counter
 
 from services.kernel.programs import environment
-from services.synthesis.domain import EngineUnavailable, SpeechFailed
+from services.synthesis.domain import MemoLost, SpeechFailed
 from services.synthesis.mixing import wire
 
 log = structlog.get_logger()
@@ -25,9 +27,14 @@ _START_SECONDS: Final = 30.0
 _CLOSE_SECONDS: Final = 5.0
 # One that cannot be started must not keep a processor busy with trying.
 _AGAIN_SECONDS: Final = 1.0
-# One that is asked and says nothing at all for so many looks in a row hangs; a step takes some 20 ms. Looks,
-# not seconds: a service that was stopped itself must not take that for its process' silence.
-LOOK_SECONDS, _SILENT_LOOKS = 1.0, 5
+# One whose thread for first sounds, or the one for the rest, is asked and says nothing for so many looks in a
+# row hangs; a step takes some 20 ms, and the rest waits for others. Looks, not seconds: a service that was
+# stopped itself must not take that for its process' silence.
+LOOK_SECONDS: Final = 1.0
+_SILENT_LOOKS: Final = {True: 5, False: 10}
+
+# What reading an answer raises when it is none: on a pipe that broke, or of a library that printed.
+_GARBLED: Final = (OSError, ValueError, LookupError, struct.error)
 
 Answer = tuple[dict[str, Any], bytes]
 
@@ -43,8 +50,9 @@ class MixingProcess:
         self._process: Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._memos: set[int] = set()
-        self._asked: dict[int, asyncio.Future[Answer]] = {}
-        self._answers = 0
+        # Whether it is for the first sound, and who waits for it.
+        self._asked: dict[int, tuple[bool, asyncio.Future[Answer]]] = {}
+        self._answers = Counted[bool]()
         self.running = False
 
     @property
@@ -57,7 +65,7 @@ class MixingProcess:
         return len(self._memos)
 
     async def start(self) -> None:
-        """Raises EngineUnavailable."""
+        """Raises MemoLost."""
         process = await self._started()
         self._tasks = [asyncio.create_task(self._serve(process)), asyncio.create_task(self._watch())]
 
@@ -84,11 +92,11 @@ class MixingProcess:
             self._write(wire.question(wire.DROP, number))
 
     async def ask(self, what: bytes, number: int, turn: float, body: bytes) -> Answer:
-        """Raises EngineUnavailable and SpeechFailed."""
+        """Raises MemoLost and SpeechFailed."""
         if number not in self._memos:
             raise _lost()
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asked[number] = told
+        self._asked[number] = what == wire.FIRST, told
         self._write(wire.question(what, number, turn, body))
         return await told
 
@@ -102,16 +110,17 @@ class MixingProcess:
             *(sys.executable, "-m", _MODULE, str(self._loops), self._watermark),
             stdin=PIPE,
             stdout=PIPE,
-            env={**os.environ, **environment()},
+            env={**_watermark_settings(), **environment()},
             pass_fds=(self._loops,),
             limit=1 << 20,
         )
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await _answer(process)
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
+        except (TimeoutError, asyncio.IncompleteReadError, *_GARBLED) as error:
+            _kill(process)
             await _ended(process)
-            raise EngineUnavailable("A process that puts memos together does not start.") from error
+            raise MemoLost("A process that puts memos together does not start.") from error
         self.running = True
         return process
 
@@ -120,26 +129,31 @@ class MixingProcess:
             try:
                 while True:
                     self._tell(*await _answer(process))
-            except asyncio.IncompleteReadError:
+            except (asyncio.IncompleteReadError, *_GARBLED):
+                _kill(process)
                 await self._mourn(process)
             process = await self._started_again()
 
     async def _watch(self) -> None:
-        silent, answers = 0, 0
+        silent = Counted[bool]()
         while True:
             await asyncio.sleep(self._look_seconds)
-            silent = silent + 1 if self._asked and self._answers == answers else 0
-            answers = self._answers
-            if silent >= _SILENT_LOOKS and self.running and self._process is not None:
-                log.error("mixing_process_hangs", pid=self.pid, memos=self.memos)
-                _kill(self._process)
-                silent = 0
+            waiting = {first for first, _ in self._asked.values()}
+            for first, looks in _SILENT_LOOKS.items():
+                silent[first] = silent[first] + 1 if first in waiting and not self._answers[first] else 0
+                if silent[first] >= looks and self.running and self._process is not None:
+                    log.error("mixing_process_hangs", pid=self.pid, memos=self.memos, first_sounds=first)
+                    _kill(self._process)
+                    silent.clear()
+            self._answers.clear()
 
     def _tell(self, how: bytes, number: int, said: dict[str, Any], audio: bytes) -> None:
-        self._answers += 1
-        told = self._asked.pop(number, None)
-        if told is None or told.done():
+        if number not in self._asked:
             # Its listener left meanwhile.
+            return
+        first, told = self._asked.pop(number)
+        self._answers[first] += 1
+        if told.done():
             return
         if how == wire.DONE:
             told.set_result((said, audio))
@@ -152,7 +166,7 @@ class MixingProcess:
         self.running = False
         lost = len(self._memos)
         self._memos.clear()
-        for told in self._asked.values():
+        for _, told in self._asked.values():
             if not told.done():
                 told.set_exception(_lost())
         self._asked.clear()
@@ -164,13 +178,18 @@ class MixingProcess:
         while True:
             try:
                 return await self._started()
-            except (EngineUnavailable, OSError) as error:
+            except (MemoLost, OSError) as error:
                 log.error("mixing_process_not_started", cause=str(error))
                 await asyncio.sleep(_AGAIN_SECONDS)
 
 
-def _lost() -> EngineUnavailable:
-    return EngineUnavailable("The memo was lost while it was put together.")
+def _watermark_settings() -> dict[str, str]:
+    """All that a mixing process needs of ours; keys and addresses are none of its business."""
+    return {name: value for name, value in os.environ.items() if name.startswith("SYNTHESIS_WATERMARK")}
+
+
+def _lost() -> MemoLost:
+    return MemoLost("The memo was lost while it was put together.")
 
 
 async def _answer(process: Process) -> tuple[bytes, int, dict[str, Any], bytes]:
