@@ -58,9 +58,8 @@ class Seen:
 
 
 class Door:
-    """Where requests come from: cheap ones, since what a crowd costs its sender is not the stack's doing.
-
-    With the other benches' client one takes 2.6 ms of processor time.
+    """Where requests come from. From threads, by a client that takes less of the processor than the other
+    benches': what a crowd costs its sender is not the stack's doing.
     """
 
     def __init__(self, url: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import structlog
@@ -38,10 +39,10 @@ async def open_service(handlers: Handlers, _channels: Channels) -> AsyncIterator
     _check_watermark(settings.watermark)
     async with AsyncExitStack() as stack:
         thread = stack.enter_context(ThreadPoolExecutor(1, "visitors", lower_priority, (_NICENESS,)))
-        ambience = await asyncio.get_running_loop().run_in_executor(thread, Ambience.made)
-        mixing = await _mixing(settings, ambience, stack)
-        desk = Desk(Seats(settings.memos_limit), mixing)
-        previews = Previews(ambience)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, thread)
+        ambience = await in_thread(Ambience.made)
+        desk = Desk(Seats(settings.memos_limit), await _mixing(settings, ambience, stack))
+        previews = await in_thread(Previews, ambience)
         showroom = Showroom(Seats(settings.previews_limit), thread, previews, ambience)
         engines = await _started(made, stack)
         add_SynthesisServiceServicer_to_server(  # type: ignore[no-untyped-call]

@@ -67,10 +67,10 @@ class ScriptedEngine:
 
 @asynccontextmanager
 async def mixing_for(
-    ambience: Ambience, processes: int = 1, look_seconds: float = 1
+    ambience: Ambience, processes: int = 1, look_seconds: float = 1, watermark: str = ""
 ) -> AsyncIterator[Mixing]:
     with ambience.lent() as loops:
-        mixing = Mixing(processes, loops, look_seconds=look_seconds)
+        mixing = Mixing(processes, loops, watermark, look_seconds)
         await mixing.start()
         yield mixing
         await mixing.close()
