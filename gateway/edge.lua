@@ -26,10 +26,11 @@ local TYPES = {
 }
 
 -- Refusing costs a service nearly as much as beginning does, and takes it from those who are inside. So once it
--- refused a few in one moment, its worker here refuses the rest of the moment, in the same words.
+-- refused a few in one moment, its worker here refuses the rest of the moment, in the same words. After such a
+-- moment one refusal is enough in the next: it is a crowd, and not one replica of several that is full.
 local BUSY = "PERFORM_BUSY"
 local MOMENT_MILLISECONDS, REFUSALS = 250, 3
-local moment, refused = 0, 0
+local moment, refused, enough = 0, 0, REFUSALS
 
 local function remember(handle, key, value)
   handle:streamInfo():dynamicMetadata():set(OWN, key, value)
@@ -78,10 +79,21 @@ local function comes_from_elsewhere(headers)
   return not host or host:lower() ~= (headers:get(":authority") or ""):lower()
 end
 
-local function refused_lately(handle)
+local function look_at_the_time(handle)
   local now = math.floor(handle:timestamp(EnvoyTimestampResolution.MILLISECOND) / MOMENT_MILLISECONDS)
-  if now ~= moment then moment, refused = now, 0 end
-  return refused
+  if now == moment then return end
+  enough = now == moment + 1 and refused >= enough and 1 or REFUSALS
+  moment, refused = now, 0
+end
+
+local function crowded(handle)
+  look_at_the_time(handle)
+  return refused >= enough
+end
+
+local function count_refusal(handle)
+  look_at_the_time(handle)
+  refused = refused + 1
 end
 
 function envoy_on_request(handle)
@@ -93,7 +105,7 @@ function envoy_on_request(handle)
     handle:respond({[":status"] = "403"}, "")
     return
   end
-  if handle:metadata():get("has_places") and refused_lately(handle) >= REFUSALS then
+  if handle:metadata():get("has_places") and crowded(handle) then
     remember(handle, "refused", "crowd")
     handle:respond({[":status"] = "503"}, "")
     return
@@ -201,7 +213,7 @@ local function shape_error(handle)
   local code = (json or body):match('"error":"([%u%d_]+)"') or ""
   remember(handle, "error", code)
   -- What it refused here itself has no upstream's JSON. Speeches have places of their own.
-  if json and code == BUSY and handle:metadata():get("has_places") then refused = refused_lately(handle) + 1 end
+  if json and code == BUSY and handle:metadata():get("has_places") then count_refusal(handle) end
   -- Fetched after body(), which waits: what was fetched before is gone.
   local headers = handle:headers()
   headers:remove("x-parse-error")

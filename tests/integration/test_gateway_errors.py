@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -199,10 +200,19 @@ async def test_a_call_without_a_service_behind_it_tells_no_inside(http: httpx.As
     refusal(answer, 500, "INTERNAL")
 
 
+async def _calm(http: httpx.AsyncClient) -> None:
+    """Perform until nobody was refused for two moments of the gateway's, a quarter of a second each."""
+    refused = time.monotonic()
+    while time.monotonic() - refused < 0.5:
+        if (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 503:
+            refused = time.monotonic()
+
+
 @pytest.mark.parametrize("path", ["/v1/perform", "/api/perform", "/v1/perform:stream"])
 async def test_a_crowd_is_refused_by_the_gateway_in_the_service_s_own_words(
     http: httpx.AsyncClient, stage: Stage, path: str
 ) -> None:
+    await _calm(http)
     asked, told = 0, set()
     stage.perform.calls["full"] = 0
     async with asyncio.timeout(20):
@@ -220,10 +230,26 @@ async def test_a_crowd_is_refused_by_the_gateway_in_the_service_s_own_words(
     assert len(told) == 1
 
 
+async def test_while_a_crowd_goes_on_one_refusal_of_the_service_a_moment_is_enough(
+    http: httpx.AsyncClient, stage: Stage
+) -> None:
+    stage.perform.calls["full"] = 0
+    # What the service refused between one that the gateway refused by itself, and the next such.
+    between, before = 0, 0
+    async with asyncio.timeout(20):
+        while between != 1:
+            refused = stage.perform.calls["full"]
+            answer = await http.post("/v1/perform", json={**CARD, "value": "full"}, headers=bearer())
+            refusal(answer, 503, "PERFORM_BUSY")
+            if stage.perform.calls["full"] == refused:
+                between, before = refused - before, refused
+
+
 async def test_speeches_that_are_refused_keep_no_performance_out(
     http: httpx.AsyncClient,
 ) -> None:
     """They have places of their own."""
+    await _calm(http)
     speech = {"model": "tts-1", "voice": "me", "input": "full"}
     for _ in range(5):
         refusal(await http.post("/v1/audio/speech", json=speech, headers=bearer()), 503, "PERFORM_BUSY")
