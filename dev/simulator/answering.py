@@ -35,10 +35,12 @@ class Operation:
 
     async def answer(self, world: World, request: Request) -> ASGIApp:
         world.requests[self.name] += 1
-        fault = world.faults.draw(self.name)
+        fault, asked_of = world.faults.draw(self.name), world.account
         # Read first: the request has arrived whole, whatever becomes of it.
         await request.body()
         await world.wait(self.name, self.median_seconds)
+        if world.account is not asked_of:
+            return Hanging(0)
         if fault and fault in _BEFORE:
             return self._unheard(world, fault)
         request.state.refused = fault is Fault.REFUSAL

@@ -17,7 +17,7 @@ class World:
         self.reset(options)
 
     def reset(self, options: Options) -> None:
-        """As on the first day. Requests still under way end in the world that they began in."""
+        """As on the first day. Requests still under way get no answer, and have no effect any more."""
         self.options = options
         self._ahead = 0.0
         chance = Chance(options.seed)

@@ -379,6 +379,21 @@ async def test_a_reset_begins_anew_with_what_it_is_told(
     assert (await http.post("/_sim/faults", json={"add": ["none"]})).status_code == 400
 
 
+async def test_what_was_asked_for_before_a_reset_does_not_happen_after_it(
+    vendor: AsyncElevenLabs, simulator: Simulator
+) -> None:
+    """Whoever was killed with a request under way would reach into the next run."""
+    await simulator.reset(latency=0.2)
+    late = asyncio.create_task(made(vendor))
+    async with asyncio.timeout(10):
+        while not (await simulator.audit())["requests"].get("add"):
+            pass
+    await simulator.reset(latency=0.0)
+    with pytest.raises(httpx.TransportError):
+        await late
+    assert (await simulator.audit())["effects"] == []
+
+
 async def test_waits_are_as_long_as_the_vendors_times_the_latency(
     vendor: AsyncElevenLabs, simulator: Simulator
 ) -> None:
