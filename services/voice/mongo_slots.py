@@ -34,7 +34,7 @@ _EMPTY: Final[Document] = {
     "refreshed_at": None,
     # How often the allowance was refreshed: a refresh counts from what it read, if nobody did meanwhile.
     "refreshes": 0,
-    # When the last adds took effect, until the provider's own count must know of them.
+    # When the last adds took effect, or went into names, until the provider's own count must know of them.
     "settled": [],
     "reconciled_at": None,
     "orphans": 0,
@@ -52,7 +52,8 @@ _TRIES: Final = 20
 
 
 class MongoSlots:
-    """Every call is safe to repeat, also when it took effect and the answer was lost."""
+    """Every call is safe to repeat, also when it took effect and the answer was lost; at worst, by
+    `spend_add`, an add too many is counted for a while."""
 
     def __init__(self, pools: AsyncCollection[Document], provider: str) -> None:
         self._pools = pools
@@ -93,6 +94,10 @@ class MongoSlots:
             "$inc": {"adds_spent": 1, "adds_left": -1},
         }
         return await self._update(holds, change) or await self._has(slot.attempt_id)
+
+    async def spend_add(self, now: datetime) -> bool:
+        change = {"$inc": {"adds_spent": 1, "adds_left": -1}, "$push": _settled(now)}
+        return await self._update(_AN_ADD, change)
 
     async def change(self, attempt_id: str, state: SlotState, now: datetime, engine_voice_id: str) -> bool:
         place = _place(attempt_id)
@@ -212,11 +217,14 @@ def _refresh(
 def _counted(before: SlotState, after: SlotState, now: datetime, engine_voice_id: str) -> Document:
     """What a slot's change of state means beyond the slot."""
     if before is SlotState.ADDING:
-        settled = {"$each": [now], "$slice": -_MOST_SETTLING}
-        return {"$inc": {"creations": int(bool(engine_voice_id))}, "$push": {"settled": settled}}
+        return {"$inc": {"creations": int(bool(engine_voice_id))}, "$push": _settled(now)}
     if (before, after) == (SlotState.HELD, SlotState.LEAVING):
         return {"$inc": {"evictions": 1}}
     return {}
+
+
+def _settled(now: datetime) -> Document:
+    return {"settled": {"$each": [now], "$slice": -_MOST_SETTLING}}
 
 
 def _place(attempt_id: str) -> str:

@@ -9,6 +9,7 @@ import structlog
 from services.kernel.errors import ServiceError
 from services.voice.comparing import Action, Adoption, Holding, Missing, Release, Removal, Renaming, Seen
 from services.voice.domain import Clone, PinsUnavailable
+from services.voice.pool.naming import named_by_its_id
 from services.voice.ports import (
     OutcomeUnknown,
     PooledProvider,
@@ -44,7 +45,7 @@ class Righting:
         self._clock = clock
         self._documents = seen.after
         self._taken = {slot.attempt_id for slot in seen.ledger.slots}
-        self._may_rename = seen.ledger.adds_left != 0
+        self._may_rename = True
 
     async def put_right(self, action: Action) -> bool:
         """False when it is left to another pass: something changed, or the provider did not do its part."""
@@ -152,7 +153,7 @@ class Righting:
         if not self._may_rename:
             return False
         try:
-            await self._provider.rename(engine_voice_id, engine_voice_id)
+            await named_by_its_id(self._provider, self._slots, engine_voice_id, self._clock())
         except ServiceError as error:
             self._may_rename = not isinstance(error, ProviderAddsSpent)
             log.warning("voice_rename_postponed", engine_voice_id=engine_voice_id, cause=error.reason)

@@ -87,6 +87,10 @@ class Slots(Protocol):
         place any more, when no add is left, or when there are more slots than capacity: a place that it
         still has is then to be given back."""
 
+    async def spend_add(self, now: datetime) -> bool:
+        """One add without a place, for what is about to be asked for; False when none is left. Nothing gives
+        it back, and repeating it spends another: one too many, until the provider has been asked again."""
+
     async def change(self, attempt_id: str, state: SlotState, now: datetime, engine_voice_id: str) -> bool:
         """False when it has no place. Counts an eviction when one that was held begins to leave, and a
         creation when one that was added has a name. An empty name keeps the one that is known."""
@@ -100,7 +104,7 @@ class Slots(Protocol):
 
     async def refreshed(self, allowance: Allowance, foreign: int, ceiling: int | None, now: datetime) -> None:
         """What the provider sells us: capacity is its places less `foreign` voices, at most `ceiling`. Adds
-        that are under way, or ended in the seconds before `now`, may not be in the provider's count yet,
+        that are under way, or were spent in the seconds before `now`, may not be in the provider's count yet,
         and are counted on top. Nothing changes when a later answer is known."""
 
     async def begin_reconcile(self, holder: str, until: datetime, now: datetime) -> bool:

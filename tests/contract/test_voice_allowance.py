@@ -73,6 +73,28 @@ async def test_an_add_of_a_voice_that_is_gone_again_is_counted(pools: Pools) -> 
     assert figures(await slots.read()) == (0, 1)
 
 
+async def test_an_add_that_is_spent_without_a_place_is_counted_like_any_other(pools: Pools) -> None:
+    pool = await pools.open(adds=9, spent=4)
+    assert all(await asyncio.gather(*(pool[number % 3].spend_add(NOW) for number in range(3))))
+    assert figures(await pool[0].read()) == (0, 7)
+    # Asked before the provider did any of it, shortly after that, and later.
+    for counted, moment, spent in ((4, NOW, 7), (7, NOW + timedelta(seconds=1), 10), (7, LATER, 7)):
+        await pool[0].refreshed(sold(adds=9, spent=counted), 0, None, moment)
+        assert (await pool[0].read()).adds_spent == spent
+
+
+async def test_places_and_names_share_the_adds_that_are_left(pools: Pools) -> None:
+    pool = await pools.open(adds=5)
+    asked = [
+        pool[number % 3].spend_add(NOW) if number % 2 else pool[number % 3].take(wanted())
+        for number in range(12)
+    ]
+    assert (await asyncio.gather(*asked)).count(True) == 5
+    assert (await pool[0].read()).adds_left == 0
+    await pool[0].refreshed(sold(adds=None, spent=5), 0, None, LATER)
+    assert await pool[0].spend_add(LATER)
+
+
 async def test_an_answer_that_comes_late_changes_nothing(pools: Pools) -> None:
     slots = (await pools.open())[0]
     await slots.refreshed(sold(places=5, adds=9, spent=7), 0, None, LATER)
@@ -122,7 +144,7 @@ async def test_a_pool_whose_document_was_lost_begins_again(pools: Pools) -> None
 
 @dataclass
 class Provider:
-    """Counts what a provider would: voices held, adds ever. Its clock is a second further with each look."""
+    """Counts what a provider would: voices held, adds ever. Its clock is a little further with each look."""
 
     places: int
     adds: int
@@ -131,13 +153,16 @@ class Provider:
     at: datetime = NOW
 
     def now(self) -> datetime:
-        self.at += timedelta(seconds=1)
+        self.at += timedelta(milliseconds=200)
         return self.at
 
     def add(self, attempt_id: str) -> None:
         self.voices.add(attempt_id)
-        self.spent += 1
+        self.spend()
         assert len(self.voices) <= self.places
+
+    def spend(self) -> None:
+        self.spent += 1
         assert self.spent <= self.adds
 
 
@@ -168,6 +193,8 @@ class Performer:
 
     async def _named(self, attempt_id: str) -> None:
         assert await self.slots.change(attempt_id, SlotState.HELD, self.provider.now(), "v")
+        if self.dice.random() < 0.4 and await self.slots.spend_add(self.provider.now()):
+            self.provider.spend()
 
     async def evict(self) -> None:
         held = [slot for slot in (await self.slots.read()).slots if slot.state is SlotState.HELD]

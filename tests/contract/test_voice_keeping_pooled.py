@@ -99,7 +99,9 @@ async def streets(
     key.write_text("a key")
     async with AsyncExitStack() as stack:
 
-        async def opened(places: int = 2, adds: int = 20, overflow: Overflow = Overflow.REFUSE) -> Street:
+        async def opened(
+            places: int = 2, adds: int = 20, overflow: Overflow = Overflow.REFUSE, *, rename: bool = False
+        ) -> Street:
             plan = replace(PLANS["creator"], slots=places, adds=adds)
             simulator = await stack.enter_async_context(running(Options(plan=plan, latency=0)))
             settings = Settings(
@@ -114,6 +116,7 @@ async def streets(
                 elevenlabs_base_url=simulator.url,  # type: ignore[arg-type]
                 elevenlabs_seconds=1,
                 elevenlabs_clone_seconds=1,
+                elevenlabs_rename=rename,
             )
             street = Street([], simulator, SealedBlobs(open_store("memory:///"), Keys([bytes(32)])))
             street.replicas = [await replica_of(stack, street, settings, overflow) for _ in range(3)]
@@ -197,6 +200,24 @@ async def test_a_refused_change_leaves_the_voice_as_it_was(streets) -> None:
     unchanged = await street.keeping.keep(user, sample("first"), CONSENT)
     assert (unchanged.action, unchanged.clone.clone_id) == ("unchanged", made.clone.clone_id)
     assert await street.voices() == [user]
+
+
+@pytest.mark.parametrize(("adds", "named"), [(4, 2), (3, 1)])
+@pytest.mark.parametrize("answers", [[], [Fault.FAILED_AFTER]], ids=["answered", "answer lost"])
+async def test_an_add_that_a_name_costs_is_promised_to_nobody_else(
+    streets, adds: int, named: int, answers: list[Fault]
+) -> None:
+    street = await streets(places=9, adds=adds, overflow=Overflow.LOCAL, rename=True)
+    await street.simulator.ask_for("edit", *answers)
+    made_at_provider = []
+    for replica in street.replicas:
+        outcome = await replica.keeping.keep(f"u-{uuid4()}", sample("first"), CONSENT)
+        made_at_provider.append(outcome.clone.in_pool)
+        # The name is given in the background.
+        await replica.stores.works.close(5)
+    assert made_at_provider == [True, True, False]
+    audit = await street.simulator.audit()
+    assert (audit["adds"], audit["edits"], audit["refusals"]) == (2, named, {})
 
 
 async def test_a_change_that_has_no_place_is_spoken_by_the_embedded_engine(streets) -> None:

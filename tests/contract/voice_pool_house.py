@@ -40,6 +40,7 @@ PLACES: Final = 2
 # Two of the provider's places belong to somebody else, or are left to them by a setting.
 SLOTS: Final = 4
 ADDS: Final = 400
+FEW_ADDS: Final = 5
 ATTEMPT_LASTS: Final = timedelta(minutes=1)
 LEASE_LASTS: Final = timedelta(minutes=3)
 UNKNOWN: Final = timedelta(minutes=2)
@@ -130,7 +131,8 @@ class Replica:
         local = Mortal(LocalProvider(Enrolment(), "tone"), self.life)
         records = Records(voices, slots, pins, habits)
         self.works = Works()
-        pool_rules = PoolRules(policy_named("lru", house.rules), most_places=house.ceiling)
+        policy, places, rename = policy_named("lru", house.rules), house.ceiling, house.rename
+        pool_rules = PoolRules(policy, most_places=places, rename=rename)
         self.pool = Pool(provider, records, pool_rules, self.works, house.now)
         providers = {"elevenlabs": provider, "local": local}
         around = Surroundings(voices, blobs, Rereading(), providers, self.works, house.now, self.pool)
@@ -138,7 +140,7 @@ class Replica:
         self.leasing = Leasing(around, pins, self.keeping, LeaseRules(LEASE_LASTS, clone_seconds=2))
         self.touching = Touching(around, self.keeping)
         sides = Sides(voices, slots, habits, provider)
-        self.reconciling = Reconciling(sides, ReconcileRules(UNKNOWN, most_places=house.ceiling), house.now)
+        self.reconciling = Reconciling(sides, ReconcileRules(UNKNOWN, rename, places), house.now)
 
     async def close(self) -> None:
         self.life.ended = True
@@ -160,13 +162,18 @@ class House:
     rules: Rules = field(default_factory=lambda: Rules(protect_seconds=0, cooldown_seconds=0))
     ahead: timedelta = timedelta(0)
     ceiling: int | None = None
+    # Each voice is given its own id as its name, which costs another add.
+    rename: bool = False
     replicas: list[Replica] = field(default_factory=list)
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
     async def later(self, seconds: float) -> None:
-        """Here and at the provider."""
+        """Here and at the provider. No request goes on for as long as that."""
+        async with asyncio.timeout(20):
+            while any(each.works.count("rename ") for each in self.replicas):  # noqa: ASYNC110 - ends silently
+                await asyncio.sleep(0)
         self.ahead += timedelta(seconds=seconds)
         await self.simulator.advance(seconds)
 
@@ -218,11 +225,11 @@ class Street:
         cache = await enter(cache_client(valkey_url.removesuffix("/0") + "/7", seconds=5))
         self._clients = (database, cache, provider, simulator)
 
-    async def house(self, *, shared: bool) -> House:
+    async def house(self, *, shared: bool, adds: int = ADDS, rename: bool = False) -> House:
         """`shared` is an account in which somebody else keeps voices as well."""
         database, cache, provider, simulator = self._clients
         await cache.flushdb()
-        limits = {"slots": SLOTS, "adds": ADDS, "requests_per_second": 10_000}
+        limits = {"slots": SLOTS, "adds": adds, "requests_per_second": 10_000}
         await simulator.reset(**limits, hang_seconds=0.05, cycle_seconds=CYCLE_SECONDS)
         for _ in range(SLOTS - PLACES if shared else 0):
             await _voice_of_another(simulator)
@@ -238,6 +245,7 @@ class Street:
             simulator,
             rules,
             ceiling=None if shared else PLACES,
+            rename=rename,
         )
         await house.voices.prepare()
         await house.slots.prepare()

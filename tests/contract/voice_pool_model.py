@@ -82,7 +82,7 @@ DEEDS: Final = st.builds(
 )
 # The sample that a user begins with; most have one.
 VARIANT: Final = st.sampled_from([0, 0, 1, 1, None])
-OPERATIONS: Final = st.sampled_from(["add", "add", "add", "delete", "delete", "list", "subscription"])
+OPERATIONS: Final = st.sampled_from(["add", "add", "add", "delete", "delete", "list", "subscription", "edit"])
 FAULTS: Final = st.sampled_from([fault for fault in Fault if fault is not Fault.REFUSAL])
 
 CHANGES: Final = frozenset({"keep", "erase"})

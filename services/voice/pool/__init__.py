@@ -12,6 +12,7 @@ from services.voice.domain import Leftover, PinsUnavailable, Voice
 from services.voice.pool.admitting import Admission, Admitting
 from services.voice.pool.allowances import Allowances, PoolRules
 from services.voice.pool.evicting import MISSING, OPERATOR, WITHOUT_EFFECT, Evicting, Eviction, Records
+from services.voice.pool.naming import named_by_its_id
 from services.voice.ports import PooledProvider, ProviderAddsSpent, ProviderBusy, ProviderPlacesTaken
 from services.voice.slots import SlotState, Standing
 from services.voice.works import Works
@@ -131,6 +132,6 @@ class Pool:
     async def _named(self, engine_voice_id: str) -> None:
         """When this fails, the reconciler does it."""
         try:
-            await self.provider.rename(engine_voice_id, engine_voice_id)
+            await named_by_its_id(self.provider, self._slots, engine_voice_id, self._clock())
         except ServiceError as error:
             log.warning("voice_rename_postponed", engine_voice_id=engine_voice_id, cause=error.reason)

@@ -47,7 +47,7 @@ async def play(site: Site, seed: int, out: Path) -> dict[str, Any]:
         last = Observed(plan, site.timeline, await site.simulator.audit(), users)
         found += [each for each in checking.violations(last, site.logs) if each not in found]
     if found:
-        raise Broken(_report(site, seen, found, out))
+        raise Broken(_report(site, last, found, out))
     clock.append(perf_counter())
     return _figures(last) | {"seconds": [round(b - a, 1) for a, b in pairwise(clock)]}
 
