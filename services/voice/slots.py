@@ -141,8 +141,9 @@ class Habits(Protocol):
     async def of(self, user_ids: Sequence[str]) -> Mapping[str, Habit]:
         """An empty habit for who was never seen."""
 
-    async def performed(self, user_id: str, now: float) -> Habit:
-        """Counts one performance by the policy's rules; the habit after it."""
+    async def performed(self, user_id: str, performance_id: str, now: float, *, reused: bool) -> Habit:
+        """Counts one performance by the policy's rules, and its lease as one that found its voice at the
+        provider or did not; the habit after it. Told again of the user's last one, it counts nothing."""
 
     async def cloned(self, user_id: str, now: float) -> None:
         """An add was spent on the user."""
@@ -151,8 +152,6 @@ class Habits(Protocol):
 
     async def asked(self, user_id: str, gain: float, now: float) -> None:
         """A user without a place asked for one; counted once a sitting."""
-
-    async def leased(self, *, reused: bool) -> None: ...
 
     async def reuse(self) -> Reuse: ...
 

@@ -20,6 +20,7 @@ from services.voice.erasing import Erasing, Traces
 from services.voice.policy import DAY, LEVELS, NEVER, Demand, Habit, Rules
 from services.voice.slots import Reuse, Standing
 from services.voice.valkey import ValkeyHabits, ValkeyPins
+from tests.contract.losing_way import losing_way
 from tests.contract.voice_pools import NOW
 
 AT = NOW.timestamp()
@@ -41,6 +42,11 @@ async def habits(cache: Redis) -> ValkeyHabits:
 
 def a_user() -> str:
     return f"u-{uuid4()}"
+
+
+async def once_more(habits: ValkeyHabits, user: str, now: float = AT, *, reused: bool = False) -> Habit:
+    """As in no performance before."""
+    return await habits.performed(user, str(uuid4()), now, reused=reused)
 
 
 def near(expected: Habit) -> Habit:
@@ -68,7 +74,7 @@ async def test_habits_are_what_the_policy_computes(
         now += pause
         if performs:
             expected = policy.performed(expected, rules, now)
-            assert await habits.performed(user, now) == near(expected)
+            assert await once_more(habits, user, now) == near(expected)
         else:
             expected = policy.cloned(expected, now)
             await habits.cloned(user, now)
@@ -97,7 +103,7 @@ async def test_demand_is_what_the_policy_computes(
 
 async def test_who_was_never_seen_has_an_empty_habit(habits: ValkeyHabits) -> None:
     seen, unseen = a_user(), a_user()
-    await habits.performed(seen, AT)
+    await once_more(habits, seen)
     assert await habits.of([unseen, seen]) == {unseen: Habit(), seen: Habit(1, 1.0, AT, NEVER)}
     assert await habits.of([]) == {}
 
@@ -106,7 +112,7 @@ async def test_performances_that_many_replicas_count_at_once_are_all_counted(
     habits: ValkeyHabits, cache: Redis
 ) -> None:
     user, replicas = a_user(), [ValkeyHabits(cache, RULES) for _ in range(4)]
-    await asyncio.gather(*(replica.performed(user, AT) for replica in replicas for _ in range(10)))
+    await asyncio.gather(*(once_more(replica, user) for replica in replicas for _ in range(10)))
     assert (await habits.of([user]))[user] == near(Habit(40, 1 + 39 * RULES.further_share, AT))
 
 
@@ -130,17 +136,42 @@ async def test_the_habits_of_the_silent_are_forgotten(cache: Redis) -> None:
     cooling = replace(lasting, cooldown_seconds=5000.0)
     for rules, seconds in ((lasting, 800), (cooling, 5000)):
         habits = ValkeyHabits(cache, rules)
-        for call in (habits.performed, habits.cloned, lambda user, now, by=habits: by.asked(user, 1.0, now)):
+        calls = (
+            lambda user, now, by=habits: once_more(by, user, now),
+            habits.cloned,
+            lambda user, now, by=habits: by.asked(user, 1.0, now),
+        )
+        for call in calls:
             user = a_user()
             await call(user, AT)
             (key,) = [key async for key in cache.scan_iter(f"*{user}*")]
             assert seconds - 5 <= await cache.ttl(key) <= seconds
 
 
+async def test_a_performance_whose_count_had_no_answer_is_counted_once(
+    habits: ValkeyHabits, valkey_url: str
+) -> None:
+    user, cache_url = a_user(), valkey_url.removesuffix("/0") + "/7"
+    first = policy.performed(await once_more(habits, user, AT - DAY), RULES, AT)
+    second = policy.performed(first, RULES, AT + 1)
+    async with losing_way(cache_url) as way, cache_client(way.url, seconds=5) as valkey:
+        behind = ValkeyHabits(valkey, RULES)
+        assert await behind.performed(user, "first", AT, reused=True) == near(first)
+        way.loses_the_next = True
+        assert await behind.performed(user, "second", AT + 1, reused=True) == near(second)
+        assert way.lost == 1
+    # What else is written of the user forgets nothing of it.
+    await habits.cloned(user, AT + 2)
+    await habits.asked(user, 1.0, AT + 2)
+    await habits.performed(user, "second", AT + 3, reused=True)
+    assert await habits.of([user]) == {user: near(policy.cloned(second, AT + 2))}
+    assert await habits.reuse() == Reuse(3, 2)
+
+
 async def test_leases_are_counted(habits: ValkeyHabits) -> None:
     assert await habits.reuse() == Reuse(0, 0)
     for reused in (True, False, True):
-        await habits.leased(reused=reused)
+        await once_more(habits, a_user(), reused=reused)
     assert await habits.reuse() == Reuse(3, 2)
 
 
@@ -180,7 +211,7 @@ async def test_recency_is_rebuilt_from_nothing_and_keeps_what_it_knows(
     assert await habits.touched(one, AT) == Standing(None, 0)
     await habits.rebuild(held)
     assert await habits.touched(two, 0) == Standing(1, 3)
-    assert await habits.performed(one, AT) == Habit(1, 1.0, AT)
+    assert await once_more(habits, one) == Habit(1, 1.0, AT)
     await habits.rebuild({})
     assert await habits.touched(one, AT) == Standing(None, 0)
 
@@ -194,7 +225,7 @@ async def test_a_whole_pool_is_rebuilt_at_once(habits: ValkeyHabits) -> None:
 async def test_who_is_erased_leaves_nothing(habits: ValkeyHabits, cache: Redis) -> None:
     user, pins = a_user(), ValkeyPins(cache)
     await pins.pin(user, "one", NOW + timedelta(minutes=1))
-    await habits.performed(user, AT)
+    await once_more(habits, user)
     await habits.asked(user, 1.0, AT)
     await habits.entered(user, AT)
     for _ in range(2):
@@ -202,7 +233,8 @@ async def test_who_is_erased_leaves_nothing(habits: ValkeyHabits, cache: Redis) 
         await habits.forget(user)
     assert await habits.of([user]) == {user: Habit()}
     assert await habits.touched(user, AT) == Standing(None, 0)
-    assert [key async for key in cache.scan_iter("*")] == ["voice:pool:demand"]
+    left = {key async for key in cache.scan_iter("*")}
+    assert left == {"voice:pool:demand", "voice:pool:leases"}
 
 
 async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
@@ -210,11 +242,10 @@ async def test_a_cache_that_is_away_is_said_to_be_unavailable() -> None:
         away = ValkeyHabits(client, RULES)
         for call in (
             away.of(["ada"]),
-            away.performed("ada", AT),
+            once_more(away, "ada"),
             away.cloned("ada", AT),
             away.demand(),
             away.asked("ada", 1.0, AT),
-            away.leased(reused=True),
             away.reuse(),
             away.entered("ada", AT),
             away.touched("ada", AT),
@@ -242,7 +273,7 @@ async def test_an_erasure_is_not_done_while_the_cache_may_still_know_who_perform
     habits: ValkeyHabits, cache: Redis
 ) -> None:
     user, nothing = a_user(), cast(Any, NothingElse())
-    await habits.performed(user, AT)
+    await once_more(habits, user)
 
     def erasing(client: Redis) -> Erasing:
         traces = Traces(nothing, ValkeyPins(client), ValkeyHabits(client, RULES))

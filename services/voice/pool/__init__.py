@@ -113,12 +113,11 @@ class Pool:
         """Is there, or may there be, a voice of this user at the provider?"""
         return any(slot.user_id == user_id for slot in (await self._slots.read()).slots)
 
-    async def performed(self, user_id: str, *, reused: bool) -> None:
+    async def performed(self, user_id: str, performance_id: str, *, reused: bool) -> None:
         """A performance began. Counted where that is possible: losing it costs time, never truth."""
         now = self._clock().timestamp()
         with suppress(PinsUnavailable):
-            await self._habits.performed(user_id, now)
-            await self._habits.leased(reused=reused)
+            await self._habits.performed(user_id, performance_id, now, reused=reused)
             if reused:
                 await self._habits.touched(user_id, now)
 

@@ -136,7 +136,7 @@ class Leasing:
             return lease, "reused"
         if self._pool and begun:
             # Before it is decided on: who performs more than was thought is worth more.
-            await self._pool.performed(user_id, reused=False)
+            await self._pool.performed(user_id, performance_id, reused=False)
         failure = await self._regained(user_id, wish)
         if isinstance(failure, _Pending):
             return None, "pending"
@@ -149,7 +149,7 @@ class Leasing:
         if lease and self._pool and begun:
             # Counting it is not waited for.
             pool, name = self._pool, f"count {performance_id}"
-            self._works.start(name, lambda: pool.performed(user_id, reused=True))
+            self._works.start(name, lambda: pool.performed(user_id, performance_id, reused=True))
         return lease
 
     async def _overflowed(
