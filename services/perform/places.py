@@ -11,6 +11,7 @@ from services.perform.errors import PerformBusy
 
 REFUSED = Counter("perform_refused_total", "Requests refused at once because all places were taken.", ["for"])
 OPEN = Gauge("perform_places", "How many this process takes on at once.", ["for"])
+TAKEN = Gauge("perform_places_taken", "How many of them are taken right now.", ["for"])
 HELD = Gauge("perform_held_speech_bytes", "Audio of speeches that is held in memory for its listeners.")
 _FEWER: Final = 0.75
 
@@ -35,6 +36,7 @@ class Places:
         """With `least` and `most` the same there is nothing to learn."""
         self._refused = REFUSED.labels(name)
         self._shown = OPEN.labels(name)
+        self._shown_taken = TAKEN.labels(name)
         self._least = min(least, most)
         self._most = most
         self._late_seconds = late_seconds
@@ -54,11 +56,11 @@ class Places:
         if self._taken >= self.open:
             self._refused.inc()
             raise PerformBusy("Too many performances are under way.")
-        self._taken += 1
+        self._take(1)
         try:
             yield
         finally:
-            self._taken -= 1
+            self._take(-1)
 
     def ended(self, seconds: float, *, well: bool) -> None:
         """What one performance tells of the others. To be said while it still has its place."""
@@ -74,6 +76,10 @@ class Places:
         if self._last_cut is None or now - self._last_cut >= self._late_seconds:
             self._last_cut = now
             self._set(self._open * _FEWER)
+
+    def _take(self, more: int) -> None:
+        self._taken += more
+        self._shown_taken.set(self._taken)
 
     def _set(self, count: float) -> None:
         self._open = min(max(count, self._least), self._most)

@@ -20,6 +20,7 @@ from tests.queries import OF_PROMETHEUS, OF_THE_TARGET, ROOT, declared, exported
 pytestmark = pytest.mark.slow
 RULES = ROOT / "deploy/k8s/components/monitoring/rules.yaml"
 DASHBOARDS = ROOT / "deploy/observability/dashboards"
+SCALERS = ROOT / "deploy/k8s/components/keda"
 MEMO = {"routine_type": "cards", "value": "Seven of Hearts"}
 
 
@@ -60,6 +61,10 @@ def queries() -> Iterator[tuple[str, str]]:
         for panel in json.loads(file.read_text())["panels"]:
             for target in panel.get("targets", ()):
                 yield f"{file.stem}: {panel['title']}", target["expr"]
+    for file in sorted(SCALERS.glob("*.yaml")):
+        for trigger in yaml.safe_load(file.read_text()).get("spec", {}).get("triggers", ()):
+            if trigger["type"] == "prometheus":
+                yield f"keda: {file.stem}", trigger["metadata"]["query"]
 
 
 def recorded_and_alerts() -> list[dict[str, Any]]:

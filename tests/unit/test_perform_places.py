@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.perform.errors import PerformBusy
 from services.perform.places import Memory, Places
@@ -32,10 +33,16 @@ def filled(found: Places, entered: ExitStack) -> int:
         taken += 1
 
 
+def shown_taken() -> float | None:
+    """What the autoscaler reads."""
+    return REGISTRY.get_sample_value("perform_places_taken", {"for": "test"})
+
+
 def test_who_finds_no_place_is_refused_and_a_place_given_back_is_free_again() -> None:
     found = places(Clock())
     with ExitStack() as entered:
-        assert filled(found, entered) == found.open == 16
+        assert filled(found, entered) == found.open == shown_taken() == 16
+    assert shown_taken() == 0
     with ExitStack() as entered:
         assert filled(found, entered) == 16
 
