@@ -32,6 +32,7 @@ from services.perform.ports import Ports, SpeechKeys
 from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
 from services.perform.recordings import Archive
+from services.perform.recovering import Recovery
 from services.perform.rpc import PerformServicer, SpeechServicer
 from services.perform.schema import SCHEMA
 from services.perform.settings import Settings
@@ -58,7 +59,10 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         quota = Quota(settings.most_recordings, settings.most_recorded_bytes)
         story = Story(ports, Room(performances, quota, clock), limits, clock)
         background = await stack.enter_async_context(Background(settings.stop_seconds, limit_to))
-        performing = Performing(ports, story, background, limits, clock, places=_places(settings))
+        recovery = Recovery(ports, story, background, limits, clock)
+        performing = Performing(
+            ports, story, background, limits, clock, recovery=recovery, places=_places(settings)
+        )
         servicer = PerformServicer(
             performing,
             Archive(ports, limits, clock),
@@ -76,7 +80,7 @@ async def open_service(handlers: Handlers, channels: Channels) -> AsyncIterator[
         add_SpeechServiceServicer_to_server(speech_servicer, handlers)  # type: ignore[no-untyped-call]
         handlers.dependencies["perform database"] = performances.ping
         handlers.partly_needed["perform recordings"] = blobs.ping
-        sweeper = Sweeper(ports, story, background, limits, clock)
+        sweeper = Sweeper(performances, recovery, clock)
         archive, orphans = Archive(ports, limits, clock), _orphans(settings, ports, performances, keys)
         seconds, look_again = settings.sweep_interval_seconds, _look_again_seconds(settings)
         async with (

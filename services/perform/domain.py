@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import TypeVar
@@ -26,6 +26,9 @@ LONGEST_VALUE, LONGEST_VALUE_OF_SHIPPED_CLIENT = 200, 500
 _CHARACTERS_PER_SECOND = 14.0
 _USUAL_NOTE = 100
 _LANGUAGE_NAMES = {"english": "en", "spanish": "es"}
+# Nobody tells us their time zone, and a memo that is dated tomorrow gives the trick away: so it is the day
+# that has come everywhere. From Europe to California that is the day of an evening's show.
+_FURTHEST_WEST = timedelta(hours=12)
 # What a phone calls a recording that nobody has named.
 _UNNAMED = {"en": "New Recording", "es": "Nueva grabación"}
 
@@ -295,7 +298,7 @@ def check_date(day: str) -> None:
         raise DateNotReal(f"{day} is not a day of the calendar.") from error
 
 
-def delivery(preferences: Preferences, override: Override, today: date) -> Delivery:
+def delivery(preferences: Preferences, override: Override, now: datetime) -> Delivery:
     """The user's settings with what this performance changes.
 
     Neither title nor date ever tells what was performed: the list of recordings is seen on stage.
@@ -311,8 +314,12 @@ def delivery(preferences: Preferences, override: Override, today: date) -> Deliv
         similarity=_either(override.voice_similarity, preferences.voice_similarity),
         background_volume=volume if has_background else None,
         title=_either(override.voice_note_name, usual_name) or unnamed,
-        date=_either(override.voice_note_date, preferences.voice_note_date) or today.isoformat(),
+        date=_either(override.voice_note_date, preferences.voice_note_date) or _safe_day(now),
     )
+
+
+def _safe_day(now: datetime) -> str:
+    return (now.astimezone(UTC) - _FURTHEST_WEST).date().isoformat()
 
 
 def _either(first: T | None, second: T) -> T:

@@ -3,7 +3,7 @@
 Every list the queries walk is an index prefix with a range that is bounded on both sides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -147,9 +147,10 @@ class MongoPerformances:
         expected = {"_id": performance_id, "phase": Phase.KEEPING}
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 
-    async def due(self, now: datetime, limit: int) -> list[Performance]:
+    async def due(self, now: datetime, phases: Collection[Phase], limit: int) -> list[Performance]:
+        late = {"due_at": {"$gte": _LONG_AGO, "$lte": now}, "phase": {"$in": list(phases)}}
         with reached():
-            found = self._performances.find({"due_at": {"$gte": _LONG_AGO, "$lte": now}}).limit(limit)
+            found = self._performances.find(late).limit(limit)
             return [performance_in(document) async for document in found]
 
     async def take_over(self, performance: Performance, until: datetime) -> bool:

@@ -37,7 +37,7 @@ from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
 from services.perform.sound import Sound
 from services.perform.steps import Story, Take
-from services.perform.undoing import Undoing
+from services.perform.undoing import Undoing, Undone
 
 log = structlog.get_logger()
 
@@ -46,6 +46,8 @@ OUTCOMES = Counter(
 )
 # Kept, and not paid yet: the sweeper ends it.
 _UNSETTLED = "unsettled"
+# Kept or not, which the database did not tell: the sweeper finds out.
+_UNKNOWN = "unknown"
 # A stream ends so long after its last audio at most, that its outcome is written down by then.
 _LONGEST_END_SECONDS = 1.0
 
@@ -78,9 +80,11 @@ class Performing:
         limits: TimeLimits,
         now: Clock,
         *,
+        recovery: Recovery,
         places: Places,
     ) -> None:
         self._places = places
+        self._recovery = recovery
         self._performances = ports.performances
         self._blobs = ports.blobs
         self._story = story
@@ -88,7 +92,6 @@ class Performing:
         self._limits = limits
         self._now = now
         self._undoing = Undoing(ports, story, background, limits, now)
-        recovery = Recovery(ports, story, background, limits, now)
         self._claiming = Claiming(ports, recovery, self._undoing, limits, now)
 
     async def perform(self, request: Request) -> Performed:
@@ -229,25 +232,28 @@ class Performing:
         ended = asyncio.Event()
         self._background.start(self._stay(take.performance_id, ended))
         try:
-            await self._run_to_its_end(take)
+            with self._recovery.alive(take.performance_id):
+                await self._run_to_its_end(take)
         finally:
             ended.set()
 
     async def _stay(self, performance_id: UUID, ended: asyncio.Event) -> None:
         """Say now and then that this process is alive; a performance that is quick never does."""
-        while True:
+        takeover = self._limits.takeover
+        pause, alive = takeover / 2, True
+        while alive:
             try:
-                await asyncio.wait_for(ended.wait(), self._limits.takeover.total_seconds() / 2)
+                await asyncio.wait_for(ended.wait(), pause.total_seconds())
                 return
             except TimeoutError:
                 pass
             try:
-                ours = await self._performances.renew(performance_id, self._now() + self._limits.takeover)
+                alive = await self._performances.renew(performance_id, self._now() + takeover)
+                pause = takeover / 2
             except ServiceError as error:
+                # Half of the time is gone: many more attempts before somebody else takes over.
+                pause = takeover / 20
                 log.warning("renewal_failed", performance_id=str(performance_id), cause=error.reason)
-                continue
-            if not ours:
-                return
 
     async def _run_to_its_end(self, take: Take) -> None:
         try:
@@ -262,21 +268,30 @@ class Performing:
     async def _fail(self, take: Take, failure: BaseException) -> bool:
         """False when it was kept after all. Who waits is told also when undoing it crashes."""
         cause = of_performance(take.performance_id, as_service_error(failure))
-        take.decided, kept = True, False
+        take.decided, undone = True, Undone.LATER
         try:
-            kept = not await self._undo(take, cause)
+            undone = await self._undo(take, cause)
         finally:
-            if not kept:
+            if undone is not Undone.KEPT:
+                if undone is Undone.LATER and take.keeping:
+                    # It may be there and be charged for: whoever asks again is told, or gets it.
+                    cause = still_performing(take.performance_id)
                 take.failure = cause
                 take.sound.fail(cause)
-        return not kept
+        return undone is not Undone.KEPT
 
-    async def _undo(self, take: Take, cause: ServiceError) -> bool:
-        """False when it was kept after all."""
+    async def _undo(self, take: Take, cause: ServiceError) -> Undone:
         state = State.CANCELLED if isinstance(cause, CallerLeft) else State.FAILED
-        if not await self._undoing.undo(take, state, Failure.of(cause)):
+        undone = await self._undoing.undo(take, state, Failure.of(cause))
+        if undone is Undone.KEPT:
             log.warning("performance_kept_after_all", performance_id=str(take.performance_id))
-            return False
+            return undone
+        if undone is Undone.LATER and take.keeping:
+            OUTCOMES.labels(_UNKNOWN, cause.reason).inc()
+            log.warning(
+                "performance_outcome_unknown", performance_id=str(take.performance_id), cause=cause.reason
+            )
+            return undone
         OUTCOMES.labels(state, cause.reason).inc()
         log.info(
             "performance_failed",
@@ -284,7 +299,7 @@ class Performing:
             state=state,
             failure=cause.reason,
         )
-        return True
+        return undone
 
     async def _finish(self, take: Take) -> None:
         self._background.start(self._story.let_go(take))

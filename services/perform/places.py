@@ -65,7 +65,9 @@ class Places:
     def ended(self, seconds: float, *, well: bool) -> None:
         """What one performance tells of the others. To be said while it still has its place."""
         if seconds > self._late_seconds:
-            self._cut()
+            # With most places empty it was something else: a voice that is cloned again, a provider.
+            if self._taken * 2 >= self.open:
+                self._cut()
         elif well and self._taken >= self.open:
             # Until the first was late twice as many in that time, then one more.
             self._set(self._open + (1 if self._last_cut is None else 1 / self._open))

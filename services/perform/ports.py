@@ -20,6 +20,7 @@ from services.perform.domain import (
     Note,
     Order,
     Performance,
+    Phase,
     Preferences,
     Recording,
     Speaker,
@@ -162,8 +163,8 @@ class Performances(AudioReferences, Protocol):
     ) -> None:
         """`free_key` when nobody shall get this outcome by asking the same again."""
 
-    async def due(self, now: datetime, limit: int) -> list[Performance]:
-        """Unfinished ones whose time is up."""
+    async def due(self, now: datetime, phases: Collection[Phase], limit: int) -> list[Performance]:
+        """Unfinished ones in these phases whose time is up."""
 
     async def take_over(self, performance: Performance, until: datetime) -> bool:
         """Make an unfinished one ours until then; false when somebody else was quicker."""

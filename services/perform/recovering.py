@@ -1,5 +1,9 @@
 """Ending what somebody else began and did not end: by the sweeper, or by who waits for it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
 import structlog
 
 from services.perform import saga
@@ -14,7 +18,10 @@ log = structlog.get_logger()
 
 class Recovery:
     """An unfinished performance carries the moment from which it may be taken over. Moving that moment
-    forward, only where it is still the old one, is the lease: the quickest has it, in whatever process."""
+    forward, only where it is still the old one, is the lease: the quickest has it, in whatever process.
+
+    One for a process: what it performs itself is not recovered by it, whatever its clock says.
+    """
 
     def __init__(
         self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
@@ -26,11 +33,22 @@ class Recovery:
         self._background = background
         self._limits = limits
         self._now = now
+        self._alive: set[UUID] = set()
+
+    @contextmanager
+    def alive(self, performance_id: UUID) -> Iterator[None]:
+        """This process performs it meanwhile, and ends it. A clock that jumps ahead says that it died."""
+        self._alive.add(performance_id)
+        try:
+            yield
+        finally:
+            self._alive.discard(performance_id)
 
     async def recover(self, performance: Performance) -> bool:
         """Finish or undo it; false when it is not due, or somebody else was quicker."""
         now = self._now()
-        if performance.due_at is None or performance.due_at > now:
+        due = performance.due_at is not None and performance.due_at <= now
+        if not due or performance.performance_id in self._alive:
             return False
         if not await self._performances.take_over(performance, now + self._limits.takeover):
             return False

@@ -189,7 +189,9 @@ class SpeechKeeping:
                 if not isinstance(failure, ServiceError):
                     raise
             finally:
-                del self._under_way[_place(request)]
+                # Its key may have been given back, and be somebody else's by now.
+                if self._under_way.get(_place(request)) is made:
+                    del self._under_way[_place(request)]
 
     async def _speak(self, request: SpeechRequest, made: _SharedSpeech) -> None:
         async with aclosing(self._streaming.speak(request, lambda: self._keep(request, made))) as parts:

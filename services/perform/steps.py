@@ -89,6 +89,8 @@ class Take:
     failure: BaseException | None = None
     # There may be audio of it in the store.
     stored: bool = False
+    # Its recording may be written down.
+    keeping: bool = False
     # Closing it gives its place back.
     place: ExitStack = field(default_factory=ExitStack)
     # Its caller went away without the answer.
@@ -176,7 +178,7 @@ class Story:
 
     async def _compose(self, take: Take) -> None:
         """Its beginning is enough, where the model streams: the rest is written while that is spoken."""
-        take.delivery = delivery(take.preferences, take.order.override, self._now().date())
+        take.delivery = delivery(take.preferences, take.order.override, self._now())
         notes = self._ports.notes
         if notes.streams and not take.order.topic:
             take.writing = asyncio.create_task(self._write(take))
@@ -242,6 +244,7 @@ class Story:
         """Blob first, then this: whoever sees the recording can hear it."""
         take.recording = _recording(take, self._now())
         due_at = take.recording.created_at + self._limits.takeover
+        take.keeping = True
         await self._ports.performances.keep(take.recording, due_at)
         RECORDED_SECONDS.observe(take.recording.duration_seconds)
         RECORDED_BYTES.inc(take.recording.size_bytes)

@@ -9,35 +9,41 @@ import structlog
 from prometheus_client import Counter
 
 from services.kernel.errors import ServiceError
-from services.perform.background import Background
-from services.perform.domain import Performance, TimeLimits
-from services.perform.ports import Clock, Ports
+from services.perform.domain import Performance, Phase
+from services.perform.ports import Clock, Performances
 from services.perform.recovering import Recovery
-from services.perform.steps import Story
 
 log = structlog.get_logger()
 
 SWEPT = Counter("perform_swept_total", "Performances the sweeper ended, by what was left to do.", ["phase"])
 _AT_ONCE = 32
+# Somebody may be waiting for what a crash left; for what is purged nobody does, and there may be much of it.
+_IN_ORDER = ((Phase.DOING, Phase.UNDOING, Phase.KEEPING), (Phase.PURGING,))
 
 
 class Sweeper:
-    def __init__(
-        self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
-    ) -> None:
-        self._performances = ports.performances
+    def __init__(self, performances: Performances, recovery: Recovery, now: Clock) -> None:
+        self._performances = performances
+        self._recovery = recovery
         self._now = now
-        self._recovery = Recovery(ports, story, background, limits, now)
 
     async def sweep(self) -> int:
-        """One round; returns how many performances it ended. When some cannot be ended, all others are
+        """All that is due; returns how many performances it ended. When some cannot be ended, all others are
         before it raises."""
-        due = await self._performances.due(self._now(), _AT_ONCE)
-        ended = await asyncio.gather(*map(self._end, due), return_exceptions=True)
-        for failure in ended:
-            if isinstance(failure, BaseException):
-                raise failure
-        return sum(each is True for each in ended)
+        ended, failures = 0, list[BaseException]()
+        for phases in _IN_ORDER:
+            while True:
+                due = await self._performances.due(self._now(), phases, _AT_ONCE)
+                outcomes = await asyncio.gather(*map(self._end, due), return_exceptions=True)
+                failures += [each for each in outcomes if isinstance(each, BaseException)]
+                ended_now = outcomes.count(True)
+                ended += ended_now
+                # Those that it cannot end stay due, or are somebody else's.
+                if len(due) < _AT_ONCE or not ended_now:
+                    break
+        if failures:
+            raise failures[0]
+        return ended
 
     async def _end(self, performance: Performance) -> bool:
         try:

@@ -1,6 +1,7 @@
 """Taking back what a performance began, when there is nothing to keep."""
 
 import asyncio
+from enum import Enum, auto
 
 import structlog
 
@@ -16,6 +17,14 @@ log = structlog.get_logger()
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 0.25, 2.0
 
 
+class Undone(Enum):
+    NOW = auto()
+    # It could not be undone yet, or it is not known whether there is something to undo.
+    LATER = auto()
+    # There is nothing to undo: it was kept, and only the answer to that was lost.
+    KEPT = auto()
+
+
 class Undoing:
     def __init__(
         self, ports: Ports, story: Story, background: Background, limits: TimeLimits, now: Clock
@@ -26,25 +35,27 @@ class Undoing:
         self._limits = limits
         self._now = now
 
-    async def undo(self, take: Take, state: State, failure: Failure) -> bool:
-        """Now, or in the background when that fails. False when there is nothing to undo: it was kept, and
-        only the answer to that was lost."""
+    async def undo(self, take: Take, state: State, failure: Failure) -> Undone:
+        """Now, or in the background when that fails."""
         try:
-            return await self._undo_once(take, state, failure)
+            undone = await self._undo_once(take, state, failure)
         except ServiceError as error:
             log.warning(
                 "performance_undo_delayed", performance_id=str(take.performance_id), cause=error.reason
             )
             self.start_later(take, state, failure)
-            return True
+            return Undone.LATER
+        return Undone.NOW if undone else Undone.KEPT
 
     def start_later(self, take: Take, state: State, failure: Failure) -> None:
         self._background.start_retrying(self._undo_later(take, state, failure))
 
     async def _undo_once(self, take: Take, state: State, failure: Failure) -> bool:
+        """False when it was kept after all; the sweeper ends it if nobody else does."""
         ours = await self._performances.begin_undo(take.performance_id)
         if not ours and await self._kept(take):
             return False
+        take.keeping = False
         await saga.undo(self._story.until_kept, take)
         # Changes nothing when the sweeper wrote an outcome first.
         now = self._now()

@@ -21,6 +21,7 @@ from services.perform.orphans import OrphanRules, Orphans
 from services.perform.ports import Ports
 from services.perform.quota import Room
 from services.perform.recordings import Archive
+from services.perform.recovering import Recovery
 from services.perform.speech import KeyClaim, Spoken
 from services.perform.speech_keys import MongoSpeechKeys
 from services.perform.steps import Story
@@ -54,7 +55,8 @@ class House:
     def sweeper(self) -> Sweeper:
         room = Room(self.journal, Quota(10, 1 << 20), self.time)
         story = Story(self.ports, room, SOFT, self.time)
-        return Sweeper(self.ports, story, Background(5, limit_to), SOFT, self.time)
+        recovery = Recovery(self.ports, story, Background(5, limit_to), SOFT, self.time)
+        return Sweeper(self.journal, recovery, self.time)
 
     async def begun(self, user_id: str) -> UUID:
         made = uuid4()

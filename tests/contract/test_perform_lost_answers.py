@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from uuid import UUID, uuid4
 
 import pytest
@@ -29,21 +29,25 @@ from services.perform.domain import (
     State,
     TimeLimits,
 )
-from services.perform.errors import StorageUnavailable
+from services.perform.errors import StillPerforming, StorageUnavailable
 from services.perform.mongo import MongoPerformances
 from services.perform.performing import Performed, Performing
 from services.perform.places import Places
 from services.perform.ports import Ports
 from services.perform.quota import Room
+from services.perform.recovering import Recovery
 from services.perform.steps import Story
+from services.perform.sweeper import Sweeper
 
-LIMITS = TimeLimits(timedelta(seconds=60), timedelta(seconds=15), timedelta(hours=24))
+LIMITS = TimeLimits(timedelta(seconds=60), timedelta(seconds=2), timedelta(hours=24))
 TEXT = "Woke up early and the house was quiet."
 ORDER = Order("cards", "seven of hearts", Override())
 
 
 def now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
+    """As exactly as the database writes it down."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 class Peers:
@@ -54,6 +58,8 @@ class Peers:
     def __init__(self) -> None:
         self.charged: list[UUID] = []
         self.given_back: list[UUID] = []
+        self.speaking, self.held = asyncio.Event(), asyncio.Event()
+        self.held.set()
 
     async def reserve(self, *_: Any) -> Preferences:
         return Preferences("en", 50, 75, False, 30, "", "", False)
@@ -72,6 +78,8 @@ class Peers:
         return Note(TEXT, "pen")
 
     async def speak(self, *_: Any) -> AsyncGenerator[bytes | AudioSummary, None]:
+        self.speaking.set()
+        await self.held.wait()
         yield b"sound"
         yield AudioSummary(1.0, (0,) * 64)
 
@@ -80,13 +88,31 @@ class Forgetful(MongoPerformances):
     """Loses the answer to what was done, when told to."""
 
     lose_keep = False
+    # Nor can it be asked then what it did.
+    away = False
+    # So many say in vain that they are alive.
+    lost_renewals = 0
     # Somebody waits for the answer to a claim that never comes.
     claimed: asyncio.Event | None = None
 
     async def keep(self, recording: Recording, due_at: datetime) -> None:
         await super().keep(recording, due_at)
         if self.lose_keep:
-            raise StorageUnavailable("The database cannot be reached right now.")
+            self._refuse()
+
+    async def begin_undo(self, performance_id: UUID) -> bool:
+        if self.away:
+            self._refuse()
+        return await super().begin_undo(performance_id)
+
+    async def renew(self, performance_id: UUID, due_at: datetime) -> bool:
+        if self.lost_renewals:
+            self.lost_renewals -= 1
+            self._refuse()
+        return await super().renew(performance_id, due_at)
+
+    def _refuse(self) -> NoReturn:
+        raise StorageUnavailable("The database cannot be reached right now.")
 
     async def claim(self, performance: Performance) -> Performance | None:
         held = await super().claim(performance)
@@ -99,10 +125,17 @@ class Forgetful(MongoPerformances):
 class House:
     def __init__(self, journal: Forgetful, blobs: StoredBlobs, background: Background) -> None:
         self.journal, self.peers, self.user_id = journal, Peers(), f"user-{uuid4()}"
+        self.ahead = timedelta()
         peers = cast(Any, self.peers)
         ports = Ports(peers, peers, peers, peers, blobs, journal, journal)
         story = Story(ports, Room(journal, Quota(10, 1 << 20), now), LIMITS, now)
-        self.performing = Performing(ports, story, background, LIMITS, now, places=Places("memos", 4, 4))
+        ours, others = (Recovery(ports, story, background, LIMITS, self.now) for _ in range(2))
+        places = Places("memos", 4, 4)
+        self.performing = Performing(ports, story, background, LIMITS, self.now, recovery=ours, places=places)
+        self.sweeper, self.another_sweeper = (Sweeper(journal, each, self.now) for each in (ours, others))
+
+    def now(self) -> datetime:
+        return now() + self.ahead
 
     def request(self) -> Request:
         return Request(uuid4(), self.user_id, ORDER, "", 10.0)
@@ -137,6 +170,47 @@ async def test_a_stream_is_whole_as_well(house: House) -> None:
         heading, *sound = [part async for part in parts]
     assert (heading.text, b"".join(cast(list[bytes], sound))) == (TEXT, b"sound")  # type: ignore[union-attr]
     assert len(house.peers.charged) == 1
+
+
+async def test_a_memo_that_may_be_kept_is_not_told_as_failed(house: House) -> None:
+    house.journal.lose_keep = house.journal.away = True
+    with pytest.raises(StillPerforming) as told:
+        await house.perform()
+    house.journal.lose_keep = house.journal.away = False
+    house.ahead = LIMITS.takeover
+    done = await house.perform()
+    assert told.value.headers == (("performance-id", str(done.recording.recording_id)),)
+    assert (done.audio, house.peers.charged) == (b"sound", [done.recording.recording_id])
+
+
+async def test_what_is_under_way_is_not_swept_by_its_own_process_when_the_clock_jumps_ahead(
+    house: House,
+) -> None:
+    house.peers.held.clear()
+    performing = asyncio.create_task(house.perform())
+    await house.peers.speaking.wait()
+    house.ahead = timedelta(hours=1)
+    assert await house.sweeper.sweep() == 0
+    house.peers.held.set()
+    assert (await performing).audio == b"sound"
+
+
+async def test_who_could_not_say_that_they_are_alive_say_so_again_in_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.journal.lost_renewals = 2
+    house.peers.held.clear()
+    performing = asyncio.create_task(house.perform())
+    await house.peers.speaking.wait()
+    [begun] = await house.journal.of_user(house.user_id, 1)
+    assert begun.due_at is not None
+    async with asyncio.timeout(5):
+        while house.now() <= begun.due_at:
+            assert await house.another_sweeper.sweep() == 0
+            await asyncio.sleep(0.01)
+    assert await house.another_sweeper.sweep() == 0
+    house.peers.held.set()
+    assert (await performing).audio == b"sound"
 
 
 async def test_who_asks_again_performs_when_the_first_one_left_while_it_was_written_down(

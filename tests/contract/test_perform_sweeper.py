@@ -18,6 +18,7 @@ from services.perform.errors import RecordingNotFound, StorageUnavailable
 from services.perform.mongo import MongoPerformances
 from services.perform.ports import Notes, Ports, Speech, Voices
 from services.perform.quota import Room
+from services.perform.recovering import Recovery
 from services.perform.steps import Story
 from services.perform.sweeper import Sweeper
 
@@ -56,7 +57,10 @@ class Swept:
         room = Room(journal, Quota(10, 1 << 20), lambda: self.now)
         story = Story(ports, room, LIMITS, lambda: self.now)
         self.background = Background(5, limit_to)
-        self.sweepers = [Sweeper(ports, story, self.background, LIMITS, lambda: self.now) for _ in range(3)]
+        self.recoveries = [
+            Recovery(ports, story, self.background, LIMITS, lambda: self.now) for _ in range(3)
+        ]
+        self.sweepers = [Sweeper(journal, recovery, lambda: self.now) for recovery in self.recoveries]
 
     async def begin(self, request: str = "f") -> Performance:
         """One that began long ago, with its audio already stored."""
@@ -160,6 +164,42 @@ async def test_what_is_not_overdue_is_left_alone(swept: Swept) -> None:
     assert await swept.sweep() == 0
     assert not swept.books.released
     assert await swept.blobs.get("ada", begun.performance_id) == b"audio"
+
+
+async def test_what_a_process_performs_itself_is_not_ended_by_it_though_its_clock_jumped_ahead(
+    swept: Swept,
+) -> None:
+    begun = await swept.begin()
+    with swept.recoveries[0].alive(begun.performance_id):
+        assert await swept.sweepers[0].sweep() == 0
+    assert await swept.sweepers[0].sweep() == 1
+
+
+async def test_a_round_ends_all_that_is_due_and_what_is_deleted_last(swept: Swept) -> None:
+    deleted = []
+    for number in range(40):
+        each = await swept.begin(f"deleted {number}")
+        await swept.keep(each)
+        await swept.journal.succeed(each.performance_id, Charge(4, 4, 4000), NOW, free_key=False)
+        await swept.journal.hide("ada", each.performance_id, NOW - timedelta(hours=2))
+        deleted.append(each)
+    left = await swept.begin("left")
+    ended: list[UUID] = []
+    remember(swept.journal, ended)
+    assert await swept.sweepers[0].sweep() == 41
+    assert ended[0] == left.performance_id
+    assert set(ended[1:]) == {each.performance_id for each in deleted}
+
+
+def remember(journal: MongoPerformances, taken: list[UUID]) -> None:
+    """Whom the sweeper takes over, in that order."""
+    take_over = journal.take_over
+
+    async def take(performance: Performance, until: datetime) -> bool:
+        taken.append(performance.performance_id)
+        return await take_over(performance, until)
+
+    journal.take_over = take  # type: ignore[method-assign]
 
 
 async def test_what_cannot_be_ended_fails_the_round_and_holds_nothing_else_up(swept: Swept) -> None:

@@ -1,7 +1,7 @@
 """Speech under a key, in the real database and real files: answers that are lost, and what is given again."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -69,6 +69,7 @@ class Watched(StoredBlobs):
 
 @dataclass
 class House:
+    client: AsyncMongoClient[dict[str, Any]]
     keys: MongoSpeechKeys
     unheard: Unheard
     blobs: Watched
@@ -108,7 +109,7 @@ async def house(mongo_url: str, tmp_path: Path) -> AsyncIterator[House]:
         unheard, blobs = Unheard(client, database), Watched(tmp_path.as_uri())
         shelf = SpeechShelf(Memory(1 << 20), blobs, unheard, timedelta(hours=24))
         keeping = SpeechKeeping(cast(Any, None), shelf, background, lambda: datetime.now(UTC))
-        yield House(MongoSpeechKeys(client, database), unheard, blobs, keeping)
+        yield House(client, MongoSpeechKeys(client, database), unheard, blobs, keeping)
 
 
 @pytest.mark.parametrize("away", [0, 1])
@@ -169,3 +170,64 @@ async def test_audio_that_is_gone_is_told_before_anything_is_heard(house: House)
     await house.blobs.delete("ada", house.request.speech_id)
     with pytest.raises(RecordingNotFound):
         await house.ask()
+
+
+class _Meeting(MongoSpeechKeys):
+    """Two ask at the same time, and the second one's claim arrives when the first has given its key back."""
+
+    def __init__(self, client: AsyncMongoClient[dict[str, Any]], database: str) -> None:
+        super().__init__(client, database)
+        self.asked = 0
+        self.freed, self.second_began = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, claim: KeyClaim, now: datetime, until: datetime) -> HeldKey | None:
+        self.asked += 1
+        if self.asked == 2:
+            await self.freed.wait()
+        return await super().claim(claim, now, until)
+
+    async def free(self, claim: KeyClaim) -> None:
+        await super().free(claim)
+        self.freed.set()
+        await self.second_began.wait()
+
+
+class _FailsOnce:
+    """Speech that is refused first, then waits to be listened to by another one."""
+
+    def __init__(self, keys: _Meeting) -> None:
+        self._keys = keys
+        self._asked = 0
+        self.third_came = asyncio.Event()
+
+    async def speak(
+        self, request: SpeechRequest, keep: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[Opening | bytes | Charge, None]:
+        self._asked += 1
+        if self._asked == 1:
+            raise StorageUnavailable("Away.")
+        self._keys.second_began.set()
+        yield Opening("local_clone")
+        yield b"audio"
+        await self.third_came.wait()
+        await keep()
+        yield Charge(18, 0, 0)
+
+
+async def test_who_fails_does_not_hide_the_one_who_has_its_key_by_then(house: House) -> None:
+    keys = _Meeting(house.client, f"perform-{uuid4().hex}")
+    speech = _FailsOnce(keys)
+    async with Background(1, limit_to) as background:
+        shelf = SpeechShelf(Memory(1 << 20), house.blobs, keys, timedelta(hours=24))
+        keeping = SpeechKeeping(cast(Any, speech), shelf, background, lambda: datetime.now(UTC))
+
+        async def heard() -> list[Opening | bytes | Charge]:
+            async with aclosing(keeping.speak(SpeechRequest(uuid4(), "ada", ORDER, "k"), 0)) as parts:
+                return [part async for part in parts]
+
+        first, second = (asyncio.create_task(heard()) for _ in range(2))
+        with pytest.raises(StorageUnavailable):
+            await first
+        third = asyncio.create_task(heard())
+        speech.third_came.set()
+        assert await third == await second == [Opening("local_clone"), b"audio", Charge(18, 0, 0)]

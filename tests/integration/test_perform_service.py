@@ -100,7 +100,8 @@ async def test_its_recording_is_listed_without_a_word_of_the_secret_in_title_or_
     done = await stage.perform()
     [kept] = (await stage.recordings()).recordings
     assert (kept.id, kept.text, kept.routine_type) == (done.recording_id, TEXT, "cards")
-    assert (kept.title, kept.date) == ("New Recording", datetime.now(UTC).date().isoformat())
+    assert kept.title == "New Recording"
+    assert kept.date <= datetime.now(UTC).date().isoformat()
     assert (kept.duration_seconds, kept.size_bytes, list(kept.waveform)) == (7.5, len(AUDIO), [*range(64)])
     assert done.filename == f"new-recording-{kept.date}-{UUID(kept.id).hex}.mp3"
 

@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -27,7 +27,7 @@ from services.perform.filing import (
     place_in_token,
 )
 
-TODAY = date(2026, 3, 1)
+NOW = datetime(2026, 3, 1, 19, tzinfo=UTC)
 USUAL = Preferences("en", 50, 75, False, 30, "", "", False)
 MOMENTS = st.datetimes(datetime(2021, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)).map(
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
@@ -44,28 +44,45 @@ MOMENTS = st.datetimes(datetime(2021, 1, 1), datetime(2099, 1, 1), timezones=st.
     ],
 )
 def test_a_recording_without_a_name_is_called_what_phones_call_it(language: str, title: str) -> None:
-    filed = delivery(replace(USUAL, voice_language=language), Override(), TODAY)
+    filed = delivery(replace(USUAL, voice_language=language), Override(), NOW)
     assert (filed.title, filed.date) == (title, "2026-03-01")
 
 
 def test_the_usual_name_is_used_unless_the_user_wants_the_default_or_this_performance_has_its_own() -> None:
     named = replace(USUAL, voice_note_name="Groceries")
-    assert delivery(named, Override(), TODAY).title == "Groceries"
-    assert delivery(replace(named, voice_note_name_default=True), Override(), TODAY).title == "New Recording"
-    assert delivery(named, Override(voice_note_name="Idea"), TODAY).title == "Idea"
-    assert delivery(named, Override(voice_note_name=""), TODAY).title == "New Recording"
+    assert delivery(named, Override(), NOW).title == "Groceries"
+    assert delivery(replace(named, voice_note_name_default=True), Override(), NOW).title == "New Recording"
+    assert delivery(named, Override(voice_note_name="Idea"), NOW).title == "Idea"
+    assert delivery(named, Override(voice_note_name=""), NOW).title == "New Recording"
+
+
+@given(
+    st.datetimes(datetime(2021, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)),
+    st.integers(min_value=-12, max_value=14),
+)
+def test_a_memo_is_never_dated_tomorrow_wherever_it_is_heard(moment: datetime, hours_east: int) -> None:
+    there = moment.astimezone(timezone(timedelta(hours=hours_east)))
+    filed = delivery(USUAL, Override(), moment)
+    assert filed.date <= there.date().isoformat()
+    assert filed.date == delivery(USUAL, Override(), there).date
+
+
+@pytest.mark.parametrize("hours_east", [1, 0, -5, -8])
+def test_a_show_in_the_evening_has_the_day_of_the_evening(hours_east: int) -> None:
+    evening = datetime(2026, 3, 1, 20, 30, tzinfo=timezone(timedelta(hours=hours_east)))
+    assert delivery(USUAL, Override(), evening).date == "2026-03-01"
 
 
 @pytest.mark.parametrize(("given_name", "code"), [("english", "en"), ("Spanish", "es"), ("es-AR", "es-AR")])
 def test_languages_may_be_given_by_their_english_names(given_name: str, code: str) -> None:
-    assert delivery(USUAL, Override(voice_language=given_name), TODAY).language == code
+    assert delivery(USUAL, Override(voice_language=given_name), NOW).language == code
 
 
 def test_zero_and_false_are_values_and_not_absence() -> None:
     loud = replace(USUAL, background_sound=True)
-    assert delivery(loud, Override(background_volume=0), TODAY).background_volume == 0
-    assert delivery(loud, Override(background_sound=False), TODAY).background_volume is None
-    assert delivery(USUAL, Override(voice_stability=0), TODAY).stability == 0
+    assert delivery(loud, Override(background_volume=0), NOW).background_volume == 0
+    assert delivery(loud, Override(background_sound=False), NOW).background_volume is None
+    assert delivery(USUAL, Override(voice_stability=0), NOW).stability == 0
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

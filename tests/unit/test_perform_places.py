@@ -51,18 +51,37 @@ def test_late_performances_make_them_fewer_but_never_fewer_than_the_least() -> N
     clock = Clock()
     found = places(clock)
     seen = []
-    for _ in range(12):
-        clock.now += 6
-        found.ended(7, well=True)
-        seen.append(found.open)
+    with ExitStack() as entered:
+        filled(found, entered)
+        for _ in range(12):
+            clock.now += 6
+            found.ended(7, well=True)
+            seen.append(found.open)
     assert seen == sorted(seen, reverse=True)
     assert (seen[0], seen[-1]) == (12, 4)
 
 
 def test_those_that_are_late_together_count_once() -> None:
     found = places(Clock())
-    for _ in range(50):
-        found.ended(60, well=False)
+    with ExitStack() as entered:
+        filled(found, entered)
+        for _ in range(50):
+            found.ended(60, well=False)
+    assert found.open == 12
+
+
+def test_late_ones_say_nothing_of_the_room_while_more_than_half_of_it_is_empty() -> None:
+    clock = Clock()
+    found = places(clock)
+    with ExitStack() as entered:
+        for _ in range(7):
+            entered.enter_context(found.one())
+        for _ in range(12):
+            clock.now += 6
+            found.ended(60, well=True)
+        assert found.open == 16
+        entered.enter_context(found.one())
+        found.ended(60, well=True)
     assert found.open == 12
 
 
