@@ -158,6 +158,7 @@ class Places(Protocol):
     """The limited places for voices at a pooled provider.
 
     Like `Provider`, raises ProviderBusy, ProviderUnavailable and ProviderRefusedUs: nothing has happened.
+    `rename` alone may have happened all the same after ProviderUnavailable.
     """
 
     async def held(self) -> Sequence[HeldVoice]:

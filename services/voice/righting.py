@@ -13,10 +13,10 @@ from services.voice.pool.naming import named_by_its_id
 from services.voice.ports import (
     OutcomeUnknown,
     PooledProvider,
-    ProviderAddsSpent,
     ProviderBusy,
     ProviderRefusedUs,
     ProviderUnavailable,
+    ProviderVoiceMissing,
     Register,
 )
 from services.voice.slots import Habits, Slot, Slots, SlotState
@@ -155,7 +155,8 @@ class Righting:
         try:
             await named_by_its_id(self._provider, self._slots, engine_voice_id, self._clock())
         except ServiceError as error:
-            self._may_rename = not isinstance(error, ProviderAddsSpent)
+            # Each try spends an add of the ledger: what fails for one voice would fail for the next as well.
+            self._may_rename = isinstance(error, ProviderVoiceMissing)
             log.warning("voice_rename_postponed", engine_voice_id=engine_voice_id, cause=error.reason)
             return False
         log.info("voice_rename_retried", engine_voice_id=engine_voice_id)

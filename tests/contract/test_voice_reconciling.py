@@ -284,3 +284,28 @@ async def test_no_add_is_taken_from_users_for_a_name_that_cannot_be_paid(stage: 
     assert (await stage.simulator.audit())["requests"]["edit"] == 1
     assert await stage.reconcile(rename=True) == told(2, pending=2)
     assert (await stage.simulator.audit())["requests"]["edit"] == 1
+
+
+async def test_a_provider_that_does_not_rename_is_asked_once_in_a_pass(stage: Stage) -> None:
+    """Each try is an add in the ledger."""
+    for _ in range(3):
+        await stage.holding()
+    # Adds of the last seconds are counted twice.
+    stage.now += UNKNOWN
+    spent = (await stage.slots.read()).adds_spent
+    await stage.simulator.ask_for("edit", *[Fault.BUSY] * 3)
+    assert await stage.reconcile(rename=True) == told(3, pending=3)
+    assert (await stage.simulator.audit())["requests"]["edit"] == 1
+    assert (await stage.slots.read()).adds_spent == spent + 1
+
+
+@pytest.mark.parametrize("fault", LOST_AFTER)
+async def test_a_rename_whose_answer_was_lost_is_not_paid_twice(stage: Stage, fault: Fault) -> None:
+    await stage.holding()
+    await stage.simulator.ask_for("edit", fault)
+    assert await stage.reconcile(rename=True) == told(1, pending=1)
+    stage.now += UNKNOWN
+    assert await stage.reconcile(rename=True) == told(1)
+    audit = await stage.simulator.audit()
+    assert audit["requests"]["edit"] == 1
+    assert (await stage.slots.read()).adds_spent == audit["adds_used_this_cycle"] == 2
