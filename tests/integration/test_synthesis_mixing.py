@@ -9,6 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import structlog
+from prometheus_client import REGISTRY
 
 from services.synthesis.ambience import Ambience
 from services.synthesis.domain import EnrolledVoice, MemoLost, Order, SpeechFailed, Utterance
@@ -114,6 +115,31 @@ async def test_a_process_that_hangs_is_killed_and_its_memos_fail(ambience):
                     assert (await made(mixing))[1].duration_seconds > 2
                     break
                 await asyncio.sleep(0.05)
+
+
+class StartsUnlessItIsForbidden:
+    """A watermark that can be taken from a service that has started."""
+
+    def __init__(self):
+        if "SYNTHESIS_WATERMARK_FORBIDDEN" in os.environ:
+            raise RuntimeError("forbidden")
+
+    def begin(self, sample_rate):
+        return None
+
+
+def died():
+    return REGISTRY.get_sample_value("synthesis_mixing_processes_died_total")
+
+
+async def test_a_process_that_cannot_be_started_again_is_counted_with_those_that_died(ambience, monkeypatch):
+    async with mixing_for(ambience, watermark=f"{__name__}:StartsUnlessItIsForbidden") as mixing:
+        before = died()
+        monkeypatch.setenv("SYNTHESIS_WATERMARK_FORBIDDEN", "yes")
+        with structlog.testing.capture_logs() as logs:
+            os.kill(mixing.pids[0], signal.SIGKILL)
+            await until(lambda: "mixing_process_not_started" in [line["event"] for line in logs])
+        assert died() >= before + 2
 
 
 class HangsAfterTheFirstSound:

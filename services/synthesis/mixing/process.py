@@ -20,7 +20,10 @@ from services.synthesis.mixing import wire
 
 log = structlog.get_logger()
 
-DIED = Counter("synthesis_mixing_processes_died_total", "Mixing processes that ended while they were needed.")
+DIED = Counter(
+    "synthesis_mixing_processes_died_total",
+    "Mixing processes that ended while they were needed, or could not be started again.",
+)
 
 _MODULE: Final = "services.synthesis.mixing_worker"
 _START_SECONDS: Final = 30.0
@@ -179,6 +182,7 @@ class MixingProcess:
             try:
                 return await self._started()
             except (MemoLost, OSError) as error:
+                DIED.inc()
                 log.error("mixing_process_not_started", cause=str(error))
                 await asyncio.sleep(_AGAIN_SECONDS)
 
