@@ -31,13 +31,15 @@ local TYPES = {
 local BUSY = "PERFORM_BUSY"
 local MOMENT_MILLISECONDS, REFUSALS = 250, 3
 local moment, refused, enough = 0, 0, REFUSALS
+-- What it let in, it lets in again: for what is under way or done the service needs no place.
+local let_in = memory(1000)
 
 local function remember(handle, key, value)
   handle:streamInfo():dynamicMetadata():set(OWN, key, value)
 end
 
-local function request_id(handle)
-  return (handle:streamInfo():dynamicMetadata():get(OWN) or {}).request_id or ""
+local function remembered(handle, key)
+  return (handle:streamInfo():dynamicMetadata():get(OWN) or {})[key]
 end
 
 -- Ids end in logs and in JSON: letters, digits and little else, and not too many.
@@ -86,14 +88,28 @@ local function look_at_the_time(handle)
   moment, refused = now, 0
 end
 
-local function crowded(handle)
+-- By its caller and its key. The end of a token tells callers apart, and nobody can sign in with it.
+local function performance_in(headers)
+  local key = headers:get("idempotency-key") or ""
+  local shown = headers:get("authorization") or headers:get("x-api-key") or headers:get("cookie")
+  if #key > 0 and #key <= 255 and shown then return shown:sub(-32) .. " " .. key end
+end
+
+local function crowded_out(handle, headers)
   look_at_the_time(handle)
-  return refused >= enough
+  local performance = performance_in(headers)
+  if refused >= enough and not let_in.get(performance) then return true end
+  if performance then
+    let_in.put(performance, true)
+    remember(handle, "performance", performance)
+  end
+  return false
 end
 
 local function count_refusal(handle)
   look_at_the_time(handle)
   refused = refused + 1
+  let_in.forget(remembered(handle, "performance") or "")
 end
 
 function envoy_on_request(handle)
@@ -105,7 +121,7 @@ function envoy_on_request(handle)
     handle:respond({[":status"] = "403"}, "")
     return
   end
-  if handle:metadata():get("has_places") and crowded(handle) then
+  if handle:metadata():get("has_places") and crowded_out(handle, headers) then
     remember(handle, "refused", "crowd")
     handle:respond({[":status"] = "503"}, "")
     return
@@ -125,7 +141,7 @@ end
 local function error_json(handle, code, message, action)
   return string.format(
     '{"error":"%s","message":"%s","action":"%s","detail":"%s","request_id":"%s"}',
-    code, message, action, message, request_id(handle))
+    code, message, action, message, remembered(handle, "request_id") or "")
 end
 
 -- The service's own error: everything of the ApiError but its last field, which is the status.
@@ -256,5 +272,5 @@ function envoy_on_response(handle)
     local names = handle:metadata():get("null_when_unset")
     if names then with_nulls(handle, names) end
   end
-  if (handle:streamInfo():dynamicMetadata():get(OWN) or {}).head then headers_only(handle) end
+  if remembered(handle, "head") then headers_only(handle) end
 end

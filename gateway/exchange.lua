@@ -5,25 +5,6 @@ local LOOPBACK = "loopback"  -- The gateway's way to its own transcoder.
 local EXCHANGE_MILLISECONDS = 2000
 local OUTAGE_SECONDS = 5   -- How long a token in hand is used before auth is asked again.
 
--- Keeps at most twice `most` things; those not asked for in a while are forgotten first.
-local function memory(most)
-  local young, old, count = {}, {}, 0
-  local kept = {}
-  function kept.put(name, thing)
-    if young[name] == nil then
-      if count >= most then young, old, count = {}, young, 0 end
-      count = count + 1
-    end
-    young[name] = thing
-  end
-  function kept.get(name)
-    if young[name] == nil and old[name] ~= nil then kept.put(name, old[name]) end
-    return young[name]
-  end
-  function kept.forget(name) young[name], old[name] = nil, nil end
-  return kept
-end
-
 -- `renewed_at` is the part of a token's life after which it is renewed, `refused_seconds` how long what was
 -- refused is not asked about again, `most_guesses` how many unknown ones an address may show in a minute.
 local KEYS = {

@@ -46,9 +46,8 @@ def render(settings: GatewaySettings, environment: Mapping[str, str] = MappingPr
         default_body_bytes=DEFAULT_BODY_KIB * 1024,
         transcoder=_transcoder(routes, settings),
         local_replies=local_reply_config({file.content_type for file in files}),
-        lua=_known_origins(settings) + (HERE / "edge.lua").read_text(),
-        exchange_lua=f"local COOKIE = {json.dumps(settings.cookie_name)}\n"
-        + (HERE / "exchange.lua").read_text(),
+        lua=_known_origins(settings) + _lua("memory", "edge"),
+        exchange_lua=f"local COOKIE = {json.dumps(settings.cookie_name)}\n" + _lua("memory", "exchange"),
     )
 
 
@@ -57,6 +56,11 @@ def _traced(environment: Mapping[str, str]) -> dict[str, str]:
     told = environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     pairs = [pair.partition("=") for pair in told.split(",") if "=" in pair]
     return {"service.namespace": "newvisions"} | {key.strip(): unquote(value) for key, _, value in pairs}
+
+
+def _lua(*names: str) -> str:
+    """As one text: a filter can load no file."""
+    return "".join((HERE / f"{name}.lua").read_text() for name in names)
 
 
 def _known_origins(settings: GatewaySettings) -> str:

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -203,9 +204,18 @@ async def test_a_call_without_a_service_behind_it_tells_no_inside(http: httpx.As
 async def _calm(http: httpx.AsyncClient) -> None:
     """Perform until nobody was refused for two moments of the gateway's, a quarter of a second each."""
     refused = time.monotonic()
-    while time.monotonic() - refused < 0.5:
-        if (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 503:
-            refused = time.monotonic()
+    async with asyncio.timeout(20):
+        while time.monotonic() - refused < 0.5:
+            if (await http.post("/v1/perform", json=CARD, headers=bearer())).status_code == 503:
+                refused = time.monotonic()
+
+
+async def _crowd(http: httpx.AsyncClient, stage: Stage) -> None:
+    """Perform until it was the gateway who refused, and not the service."""
+    refused = -1
+    while stage.perform.calls["full"] != refused:
+        refused = stage.perform.calls["full"]
+        await http.post("/v1/perform", json={**CARD, "value": "full"}, headers=bearer())
 
 
 @pytest.mark.parametrize("path", ["/v1/perform", "/api/perform", "/v1/perform:stream"])
@@ -215,11 +225,13 @@ async def test_a_crowd_is_refused_by_the_gateway_in_the_service_s_own_words(
     await _calm(http)
     asked, told = 0, set()
     stage.perform.calls["full"] = 0
+    # A key that the service refused is as good as none.
+    caller = {**bearer(), "idempotency-key": "full"}
     async with asyncio.timeout(20):
         # A few of one moment have to be refused first, and a slow machine has short moments.
         while stage.perform.calls["full"] == asked:
             asked += 1
-            answer = await http.post(path, json={**CARD, "value": "full"}, headers=bearer())
+            answer = await http.post(path, json={**CARD, "value": "full"}, headers=caller)
             body = refusal(answer, 503, "PERFORM_BUSY")
             told.add((body["message"], body["action"], answer.headers["retry-after"]))
         assert asked > 3
@@ -243,6 +255,28 @@ async def test_while_a_crowd_goes_on_one_refusal_of_the_service_a_moment_is_enou
             refusal(answer, 503, "PERFORM_BUSY")
             if stage.perform.calls["full"] == refused:
                 between, before = refused - before, refused
+
+
+async def test_who_was_let_in_may_ask_again_in_a_crowd(http: httpx.AsyncClient, stage: Stage) -> None:
+    """The service needs no place for what is under way or done."""
+    await _calm(http)
+    key = {"idempotency-key": uuid4().hex}
+    done, under_way = {**bearer("ada"), **key}, {**bearer("bea"), **key}
+    assert (await http.post("/v1/perform", json=CARD, headers=done)).status_code == 200
+    refused: set[int] = set()
+    async with (
+        asyncio.timeout(20),
+        http.stream("POST", "/v1/perform:stream", json=CARD, headers=under_way) as begun,
+    ):
+        assert begun.status_code == 200
+        # A moment may end in between: who is refused after them tells that it was still the same one.
+        while refused != {503}:
+            await _crowd(http, stage)
+            for caller in (done, under_way):
+                assert (await http.post("/v1/perform", json=CARD, headers=caller)).status_code == 200
+            others = (bearer("ada"), {**bearer(uuid4().hex), **key})
+            answers = [await http.post("/v1/perform", json=CARD, headers=other) for other in others]
+            refused = {answer.status_code for answer in answers}
 
 
 async def test_speeches_that_are_refused_keep_no_performance_out(
