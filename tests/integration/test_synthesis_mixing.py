@@ -81,6 +81,7 @@ async def test_a_process_that_dies_fails_its_memos_alone_and_is_started_again(mi
             assert (await other.finish(SECOND, 0)).audio
             await until(lambda: [line["event"] for line in logs] == ["mixing_process_died"])
     assert (logs[0]["pid"], logs[0]["memos_lost"]) == (first, 1)
+    assert (logs[0]["status"], logs[0]["cause"]) == (-signal.SIGKILL, "IncompleteReadError")
     await until(lambda: mixing.pids[0] not in {first, 0})
     assert mixing.pids[1] == second
     assert len({(await made(mixing))[0] for _ in range(4)}) == 1

@@ -132,9 +132,9 @@ class MixingProcess:
             try:
                 while True:
                     self._tell(*await _answer(process))
-            except (asyncio.IncompleteReadError, *_GARBLED):
+            except (asyncio.IncompleteReadError, *_GARBLED) as error:
                 _kill(process)
-                await self._mourn(process)
+                await self._mourn(process, type(error).__name__)
             process = await self._started_again()
 
     async def _watch(self) -> None:
@@ -165,7 +165,7 @@ class MixingProcess:
         else:
             told.set_exception(RuntimeError(said["traceback"]))
 
-    async def _mourn(self, process: Process) -> None:
+    async def _mourn(self, process: Process, cause: str) -> None:
         self.running = False
         lost = len(self._memos)
         self._memos.clear()
@@ -175,7 +175,8 @@ class MixingProcess:
         self._asked.clear()
         await _ended(process)
         DIED.inc()
-        log.error("mixing_process_died", pid=process.pid, status=process.returncode, memos_lost=lost)
+        status = process.returncode
+        log.error("mixing_process_died", pid=process.pid, status=status, cause=cause, memos_lost=lost)
 
     async def _started_again(self) -> Process:
         while True:
