@@ -125,11 +125,13 @@ class ValkeyPins:
         key = _pins(user_id)
         async with _reached():
             pipeline = self._valkey.pipeline(transaction=True)
+            pipeline.zscore(key, performance_id)
             pipeline.zadd(key, {performance_id: until.timestamp()})
             # Never sooner than another performance's pin: the newest one ends last.
             pipeline.expireat(key, until)
-            added, _ = await pipeline.execute()
-        return bool(added)
+            before, *_ = await pipeline.execute()
+        # Held until this very moment it is by this call: the client asks once more when an answer was lost.
+        return before in {None, until.timestamp()}
 
     async def unpin(self, user_id: str, performance_id: str) -> None:
         async with _reached():

@@ -11,7 +11,7 @@ class LosingWay:
         self._there = urlsplit(url)
         self.url = ""
         self.lost = 0
-        # The next script runs, and instead of its answer the connection ends.
+        # The next script or transaction runs, and instead of its answer the connection ends.
         self.loses_the_next = False
         self._losing = False
 
@@ -26,7 +26,7 @@ class LosingWay:
 
     async def _ask(self, reader: asyncio.StreamReader, asks: asyncio.StreamWriter) -> None:
         while asked := await reader.read(65_536):
-            if self.loses_the_next and b"EVAL" in asked:
+            if self.loses_the_next and (b"EVAL" in asked or b"EXEC" in asked):
                 self.loses_the_next, self._losing = False, True
             asks.write(asked)
         asks.close()

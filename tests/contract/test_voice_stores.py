@@ -31,6 +31,7 @@ from services.voice.domain import (
 )
 from services.voice.profiles import Profiles
 from services.voice.settings import Settings
+from tests.contract.losing_way import losing_way
 
 NOW = datetime(2030, 5, 4, 12, 0, tzinfo=UTC)
 
@@ -205,6 +206,17 @@ async def test_pins_count_until_released_or_expired(valkey_url: str) -> None:
         assert await pins.pinned(user, now) == 1
         assert await pins.pinned(user, now + timedelta(minutes=3)) == 0
         assert await pins.pin(user, "one", now + timedelta(minutes=1))
+
+
+async def test_a_pin_whose_answer_was_lost_is_still_the_first_of_its_performance(valkey_url: str) -> None:
+    async with losing_way(valkey_url) as way, cache_client(way.url, 5) as client:
+        pins, user, until = valkey.ValkeyPins(client), f"u-{uuid4()}", datetime.now(UTC) + timedelta(minutes=1)
+        # Connected by now.
+        await pins.unpin(user, "one")
+        way.loses_the_next = True
+        assert await pins.pin(user, "one", until)
+        assert way.lost == 1
+        assert not await pins.pin(user, "one", until + timedelta(seconds=1))
 
 
 async def test_those_who_are_pinned_are_found_among_many(valkey_url: str) -> None:
