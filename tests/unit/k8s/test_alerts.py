@@ -144,6 +144,24 @@ def fails_a_case(tool: Path, cases: Path, folder: Path, spec: dict[str, Any]) ->
     return complaints(tool, "test", folder / cases.name)
 
 
+def test_a_full_replica_counts_beside_one_with_many_places(tool: Path, tmp_path: Path) -> None:
+    """As perform is scaled: the autoscaler divides by the replicas."""
+    scaler = rendered("prod with keda").named("ScaledObject", "perform")
+    (query,) = [
+        found["metadata"]["query"] for found in scaler["spec"]["triggers"] if found["type"] == "prometheus"
+    ]
+    places = {"perform-1": (8, 8), "perform-2": (8, 40)}
+    series = [
+        {"series": f'{name}{{for="memos",pod="{pod}"}}', "values": f"{value}x2"}
+        for pod, values in places.items()
+        for name, value in zip(("perform_places_taken", "perform_places"), values, strict=True)
+    ]
+    shares = {"expr": query, "eval_time": "1m", "exp_samples": [{"labels": "{}", "value": 1 + 0.2}]}
+    case = {"interval": "1m", "input_series": series, "promql_expr_test": [shares]}
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump({"tests": [case]}))
+    assert complaints(tool, "test", tmp_path / "cases.yaml") == ""
+
+
 def complaints(tool: Path, verb: str, file: Path) -> str:
     command = [str(tool), verb, "rules", file.name]
     done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)

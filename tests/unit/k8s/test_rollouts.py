@@ -106,6 +106,17 @@ def test_scaling_down_takes_its_time_and_two_pods_are_the_least(cluster: Rendere
         assert scaler["spec"]["minReplicaCount"] >= 2
 
 
+def test_what_monitoring_does_not_tell_is_not_taken_for_nothing_to_do(cluster: Rendered) -> None:
+    for scaler in cluster.of("ScaledObject"):
+        spec = scaler["spec"]
+        (asked,) = [trigger for trigger in spec["triggers"] if trigger["type"] == "prometheus"]
+        assert asked["metadata"]["ignoreNullValues"] == "false"
+        # Of others, not every KEDA knows what the fallback's replicas would be.
+        assert asked["metricType"] == "AverageValue"
+        assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+        assert spec["minReplicaCount"] < spec["fallback"]["replicas"] < spec["maxReplicaCount"]
+
+
 def _scaling_down(autoscaler: Manifest) -> dict[str, int]:
     return dict(autoscaler["behavior"]["scaleDown"])
 

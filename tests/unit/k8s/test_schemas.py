@@ -1,11 +1,11 @@
 """Every manifest is what its schema says, in the oldest Kubernetes that we support and in the newest."""
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import kubernetes_validate
 import pytest
-from cloudcoil.models.keda.v1alpha1 import ScaledObject
+from cloudcoil.models.keda import v1alpha1 as keda
 from cloudcoil.models.prometheus_operator.v1 import PodMonitor, PrometheusRule
 from pydantic import BaseModel, ValidationError
 
@@ -14,6 +14,24 @@ from tests.unit.k8s import VARIANTS, Manifest, rendered
 pytestmark = pytest.mark.slow
 
 OLDEST, NEWEST = "1.32", "1.37"
+
+
+class Fallback(keda.Fallback):
+    """With what KEDA 2.17 added to it: for Python before 3.14 there are older schemas only."""
+
+    behavior: Literal["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"] = (
+        "static"
+    )
+
+
+class ScaledObjectSpec(keda.ScaledObjectSpec):
+    fallback: Fallback | None = None
+
+
+class ScaledObject(keda.ScaledObject):
+    spec: ScaledObjectSpec
+
+
 CUSTOM: dict[str, type[BaseModel]] = {
     "PodMonitor": PodMonitor,
     "PrometheusRule": PrometheusRule,
@@ -88,6 +106,8 @@ def test_every_manifest_keeps_its_schema(variant: str, version: str) -> None:
         ("HorizontalPodAutoscaler", "spec.minReplica", 2),
         ("PodMonitor", "spec.podMetricsEndpoint", []),
         ("ScaledObject", "spec.trigger", []),
+        ("ScaledObject", "spec.fallback.behaviour", "static"),
+        ("ScaledObject", "spec.fallback.behavior", "currentReplicasIfHighest"),
         ("Certificate", "spec.dnsName", "auth"),
     ],
 )
