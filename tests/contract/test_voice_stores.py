@@ -210,7 +210,8 @@ async def test_pins_count_until_released_or_expired(valkey_url: str) -> None:
 
 async def test_a_pin_whose_answer_was_lost_is_still_the_first_of_its_performance(valkey_url: str) -> None:
     async with losing_way(valkey_url) as way, cache_client(way.url, 5) as client:
-        pins, user, until = valkey.ValkeyPins(client), f"u-{uuid4()}", datetime.now(UTC) + timedelta(minutes=1)
+        pins, user = valkey.ValkeyPins(client), f"u-{uuid4()}"
+        until = datetime.now(UTC) + timedelta(minutes=1)
         # Connected by now.
         await pins.unpin(user, "one")
         way.loses_the_next = True
