@@ -186,6 +186,7 @@ CREDITS: Final = Row(
                 per_second("perform_refused_total", "for"),
                 Query("sum by (for) (perform_places)", "places for {{for}}"),
                 Query("sum by (for) (perform_places_taken)", "taken by {{for}}"),
+                Query("sum by (for) (perform_places_waiting)", "waiting for {{for}}"),
             ),
         ),
         Panel("Audio kept", (per_second("perform_recorded_bytes_total", legend="recordings"),), "Bps"),

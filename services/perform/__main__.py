@@ -27,7 +27,7 @@ from services.perform.mongo import MongoPerformances
 from services.perform.orphans import OrphanRules, Orphans
 from services.perform.peers import AuthCredits, ContentNotes, SynthesisSpeech, VoiceLeases
 from services.perform.performing import Performing
-from services.perform.places import Memory, Places
+from services.perform.places import Memory, Patience, Places
 from services.perform.ports import Ports, SpeechKeys
 from services.perform.quota import Room
 from services.perform.readiness import Readiness, serving
@@ -123,7 +123,8 @@ def _ports(
 
 
 def _places(settings: Settings) -> Places:
-    return Places("memos", settings.least_at_once, settings.most_at_once, settings.late_seconds)
+    least, most = settings.least_at_once, settings.most_at_once
+    return Places("memos", least, most, Patience(settings.late_seconds, settings.wait_seconds))
 
 
 def _limits(settings: Settings) -> TimeLimits:

@@ -1,8 +1,8 @@
 """One of many requests performs; the others wait for its outcome."""
 
 import asyncio
-from contextlib import ExitStack
 from dataclasses import dataclass
+from time import perf_counter
 from uuid import UUID
 
 import structlog
@@ -13,7 +13,6 @@ from services.perform.domain import Failure, Order, Performance, Phase, State, T
 from services.perform.errors import (
     CallerLeft,
     PerformanceInterrupted,
-    PerformBusy,
     StillPerforming,
     of_performance,
 )
@@ -52,8 +51,8 @@ class Claiming:
 
     async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
         """A new take, or the earlier performance that has the outcome. Waits until `give_up`, by the loop's
-        clock. Raises PerformBusy when there is no place for one more; who waits for another one's outcome
-        needs none."""
+        clock. Raises PerformBusy when there is no place for one more, soon enough; who waits for another
+        one's outcome needs none."""
         while True:
             take = Take(request.performance_id, request.user_id, self._now(), bool(request.key))
             take.order = request.order
@@ -72,14 +71,10 @@ class Claiming:
 
     async def _placed(self, request: Request, take: Take, places: Places) -> Performance | None:
         """Written down, with a place; or the holder of its key, who is waited for without one."""
-        with ExitStack() as place:
-            try:
-                place.enter_context(places.one())
-            except PerformBusy:
-                holder = await self._performances.holder(self._new(request))
-                if holder is None:
-                    raise
-                return holder
+        if not places.is_free and (holder := await self._performances.holder(self._new(request))):
+            return holder
+        with await places.next() as place:
+            take.placed_clock = perf_counter()
             holder = await self._written_down(request, take)
             if holder is None:
                 take.place = place.pop_all()

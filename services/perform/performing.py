@@ -224,7 +224,7 @@ class Performing:
         return task
 
     def _give_place_back(self, take: Take) -> None:
-        self._places.ended(perf_counter() - take.started_clock, well=take.charge is not None)
+        self._places.ended(perf_counter() - take.placed_clock, well=take.charge is not None)
         take.place.close()
 
     async def _run(self, take: Take) -> None:

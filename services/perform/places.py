@@ -1,7 +1,10 @@
 """How much this process takes on at once: more than it can end in good time, or hold, helps nobody."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import Final, NoReturn
 
@@ -12,8 +15,18 @@ from services.perform.errors import PerformBusy
 REFUSED = Counter("perform_refused_total", "Requests refused at once because all places were taken.", ["for"])
 OPEN = Gauge("perform_places", "How many this process takes on at once.", ["for"])
 TAKEN = Gauge("perform_places_taken", "How many of them are taken right now.", ["for"])
+WAITING = Gauge("perform_places_waiting", "How many wait for one of them right now.", ["for"])
 HELD = Gauge("perform_held_speech_bytes", "Audio of speeches that is held in memory for its listeners.")
 _FEWER: Final = 0.75
+_AT_FIRST: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """After how many seconds a performance is late, and how many one may wait for a place."""
+
+    late_seconds: float = 0
+    wait_seconds: float = 0
 
 
 class Places:
@@ -23,6 +36,8 @@ class Places:
     they end in good time while all places are taken, and is cut by a quarter when one was late, at most once
     in `late_seconds`. So nobody waits in a queue that this machine, its engine or its provider cannot keep up
     with, whatever they are able to do.
+
+    A moment's rush waits, in order of arrival: as many as get a place within `wait_seconds` if all are late.
     """
 
     def __init__(
@@ -30,37 +45,84 @@ class Places:
         name: str,
         least: int,
         most: int,
-        late_seconds: float = 0,
+        patience: Patience = Patience(),
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """With `least` and `most` the same there is nothing to learn."""
         self._refused = REFUSED.labels(name)
         self._shown = OPEN.labels(name)
         self._shown_taken = TAKEN.labels(name)
+        self._shown_waiting = WAITING.labels(name)
         self._least = min(least, most)
         self._most = most
-        self._late_seconds = late_seconds
+        self._late_seconds = patience.late_seconds
+        self._wait_seconds = patience.wait_seconds
         self._clock = clock
         self._taken = 0
+        self._waiting = deque[asyncio.Future[None]]()
         self._last_cut: float | None = None
         # A busy evening must not begin with refusals.
-        self._set(max(self._least, most / 2))
+        self._set(max(self._least, most * _AT_FIRST))
 
     @property
     def open(self) -> int:
         return int(self._open)
 
+    @property
+    def is_free(self) -> bool:
+        """There is one for who comes now."""
+        return self._taken < self.open and not self._waiting
+
     @contextmanager
     def one(self) -> Iterator[None]:
         """Raises PerformBusy at once when all are taken."""
-        if self._taken >= self.open:
-            self._refused.inc()
-            raise PerformBusy("Too many performances are under way.")
-        self._take(1)
+        if not self.is_free:
+            self._refuse()
+        self._take()
         try:
             yield
         finally:
-            self._take(-1)
+            self._leave()
+
+    async def next(self) -> ExitStack:
+        """The same for who can wait for their turn; closing it gives the place back. Raises PerformBusy: at
+        once when too many wait already, later when it takes too long all the same."""
+        if self.is_free:
+            self._take()
+        else:
+            await self._turn()
+        place = ExitStack()
+        place.callback(self._leave)
+        return place
+
+    async def _turn(self) -> None:
+        if len(self._waiting) >= self._room:
+            self._refuse()
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._show_waiting()
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                # It came too late.
+                self._leave()
+            with suppress(ValueError):
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                self._refuse()
+            raise
+        finally:
+            self._show_waiting()
+
+    @property
+    def _room(self) -> int:
+        return int(self.open * self._wait_seconds / self._late_seconds) if self._late_seconds else 0
+
+    def _refuse(self) -> NoReturn:
+        self._refused.inc()
+        raise PerformBusy("Too many performances are under way.")
 
     def ended(self, seconds: float, *, well: bool) -> None:
         """What one performance tells of the others. To be said while it still has its place."""
@@ -79,13 +141,30 @@ class Places:
             self._last_cut = now
             self._set(self._open * _FEWER)
 
-    def _take(self, more: int) -> None:
-        self._taken += more
+    def _take(self) -> None:
+        self._taken += 1
         self._shown_taken.set(self._taken)
+
+    def _leave(self) -> None:
+        self._taken -= 1
+        self._shown_taken.set(self._taken)
+        self._call()
+
+    def _call(self) -> None:
+        """Whose turn it is."""
+        while self._waiting and self._taken < self.open:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._take()
+                turn.set_result(None)
+
+    def _show_waiting(self) -> None:
+        self._shown_waiting.set(len(self._waiting))
 
     def _set(self, count: float) -> None:
         self._open = min(max(count, self._least), self._most)
         self._shown.set(self.open)
+        self._call()
 
 
 class Memory:

@@ -96,6 +96,8 @@ class Take:
     # Its caller went away without the answer.
     left: bool = False
     started_clock: float = field(default_factory=perf_counter)
+    # When it got its place.
+    placed_clock: float = field(init=False)
 
     @classmethod
     def left_by(cls, performance: Performance) -> "Take":

@@ -17,7 +17,19 @@ PLACES = 3
 
 @pytest.fixture
 async def stage(mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
-    furnish(monkeypatch, mongo_url, tmp_path, least_at_once=PLACES, most_at_once=PLACES)
+    """Who finds no place does not wait for one."""
+    furnish(monkeypatch, mongo_url, tmp_path, least_at_once=PLACES, most_at_once=PLACES, wait_seconds=0)
+    async with staged(monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def patient_stage(
+    mongo_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Stage]:
+    """As many may wait as there are places."""
+    limits = {"least_at_once": PLACES, "most_at_once": PLACES, "late_seconds": 10, "wait_seconds": 10}
+    furnish(monkeypatch, mongo_url, tmp_path, **limits)
     async with staged(monkeypatch) as opened:
         yield opened
 
@@ -93,3 +105,47 @@ async def test_who_asks_again_gets_the_outcome_though_all_places_are_taken(stage
     assert (await twin).text == TEXT
     await asyncio.gather(*waiting)
     assert len(stage.peers.charged) == 1 + PLACES
+
+
+async def test_a_rush_waits_for_its_places_and_nothing_is_done_for_it_until_then(
+    patient_stage: Stage,
+) -> None:
+    stage = patient_stage
+    inside = await full(stage)
+    calls = len(stage.peers.calls)
+    rush = [asyncio.create_task(outcome(stage.perform(f"user-{number}"))) for number in range(PLACES + 1)]
+    # One more than may wait: when that one has been refused the others wait.
+    refused, _ = await asyncio.wait(rush, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in refused] == ["PERFORM_BUSY"]
+    assert len(stage.peers.calls) == calls
+    stage.peers.held.set()
+    assert await asyncio.gather(*inside) == [TEXT] * PLACES
+    assert Counter(await asyncio.gather(*rush)) == {TEXT: PLACES, "PERFORM_BUSY": 1}
+    assert len(stage.peers.charged) == 2 * PLACES
+
+
+async def test_who_asks_again_while_a_rush_waits_is_given_the_outcome_at_once(patient_stage: Stage) -> None:
+    stage = patient_stage
+    first = await stage.perform(idempotency_key="kept")
+    inside = await full(stage)
+    waits = asyncio.create_task(outcome(stage.perform("waits")))
+    assert await stage.perform(idempotency_key="kept") == first
+    assert not waits.done()
+    stage.peers.held.set()
+    assert await waits == TEXT
+    await asyncio.gather(*inside)
+
+
+async def test_who_waits_and_leaves_leaves_nothing(patient_stage: Stage) -> None:
+    stage = patient_stage
+    inside = await full(stage)
+    leaves = asyncio.create_task(outcome(stage.perform("leaves")))
+    rush = [asyncio.create_task(outcome(stage.perform(f"user-{number}"))) for number in range(PLACES)]
+    await asyncio.wait([leaves, *rush], return_when=asyncio.FIRST_COMPLETED)
+    leaves.cancel()
+    stage.peers.held.set()
+    await asyncio.gather(*inside)
+    told = Counter(await asyncio.gather(*rush))
+    # Either was the one too many.
+    assert told in ({TEXT: PLACES}, {TEXT: PLACES - 1, "PERFORM_BUSY": 1})
+    assert len(stage.peers.charged) == PLACES + told[TEXT]

@@ -1,5 +1,6 @@
 """How many performances at once: told by how long they take, on a clock of the test's own."""
 
+import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.perform.errors import PerformBusy
-from services.perform.places import Memory, Places
+from services.perform.places import Memory, Patience, Places
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Clock:
 
 
 def places(clock: Clock, least: int = 4, most: int = 32) -> Places:
-    return Places("test", least, most, late_seconds=6, clock=clock)
+    return Places("test", least, most, Patience(6), clock)
 
 
 def filled(found: Places, entered: ExitStack) -> int:
@@ -41,10 +42,10 @@ def shown_taken() -> float | None:
 def test_who_finds_no_place_is_refused_and_a_place_given_back_is_free_again() -> None:
     found = places(Clock())
     with ExitStack() as entered:
-        assert filled(found, entered) == found.open == shown_taken() == 16
+        assert filled(found, entered) == found.open == shown_taken() == 24
     assert shown_taken() == 0
     with ExitStack() as entered:
-        assert filled(found, entered) == 16
+        assert filled(found, entered) == 24
 
 
 def test_late_performances_make_them_fewer_but_never_fewer_than_the_least() -> None:
@@ -58,7 +59,7 @@ def test_late_performances_make_them_fewer_but_never_fewer_than_the_least() -> N
             found.ended(7, well=True)
             seen.append(found.open)
     assert seen == sorted(seen, reverse=True)
-    assert (seen[0], seen[-1]) == (12, 4)
+    assert (seen[0], seen[-1]) == (18, 4)
 
 
 def test_those_that_are_late_together_count_once() -> None:
@@ -67,33 +68,33 @@ def test_those_that_are_late_together_count_once() -> None:
         filled(found, entered)
         for _ in range(50):
             found.ended(60, well=False)
-    assert found.open == 12
+    assert found.open == 18
 
 
 def test_late_ones_say_nothing_of_the_room_while_more_than_half_of_it_is_empty() -> None:
     clock = Clock()
     found = places(clock)
     with ExitStack() as entered:
-        for _ in range(7):
+        for _ in range(11):
             entered.enter_context(found.one())
         for _ in range(12):
             clock.now += 6
             found.ended(60, well=True)
-        assert found.open == 16
+        assert found.open == 24
         entered.enter_context(found.one())
         found.ended(60, well=True)
-    assert found.open == 12
+    assert found.open == 18
 
 
 def test_performances_in_good_time_make_them_more_only_while_all_places_are_taken() -> None:
     found = places(Clock())
     for _ in range(50):
         found.ended(1, well=True)
-    assert found.open == 16
+    assert found.open == 24
     with ExitStack() as entered:
         filled(found, entered)
         found.ended(1, well=True)
-    assert found.open == 17
+    assert found.open == 25
 
 
 def test_a_failure_in_good_time_says_nothing_of_the_room_there_is() -> None:
@@ -101,7 +102,7 @@ def test_a_failure_in_good_time_says_nothing_of_the_room_there_is() -> None:
     with ExitStack() as entered:
         filled(found, entered)
         found.ended(1, well=False)
-    assert found.open == 16
+    assert found.open == 24
 
 
 @pytest.mark.parametrize(("each_seconds", "most"), [(0.1, 64), (0.5, 16), (3.0, 6)])
@@ -123,6 +124,104 @@ def test_they_settle_where_nobody_waits_much_longer_than_that(each_seconds: floa
     late = waits[len(waits) // 2 :]
     assert max(late) < 6 + 2 * each_seconds
     assert found.open <= most
+
+
+async def asked(found: Places, come: int) -> list[asyncio.Task[ExitStack]]:
+    """So many who want one, in this order."""
+    callers = [asyncio.create_task(found.next()) for _ in range(come)]
+    await settled()
+    return callers
+
+
+async def settled() -> None:
+    """Everybody has done what they can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+def rushed(wait_seconds: float = 60) -> Places:
+    """Four places, and room for as many to wait."""
+    return Places("test", 4, 4, Patience(wait_seconds, wait_seconds))
+
+
+def shown_waiting() -> float | None:
+    return REGISTRY.get_sample_value("perform_places_waiting", {"for": "test"})
+
+
+async def test_a_rush_gets_its_places_in_order_of_arrival_and_a_crowd_is_refused_at_once() -> None:
+    found = rushed()
+    callers = await asked(found, 10)
+    assert [caller.done() for caller in callers] == [True] * 4 + [False] * 4 + [True] * 2
+    assert shown_waiting() == 4
+    for refused in callers[8:]:
+        with pytest.raises(PerformBusy):
+            await refused
+    for left, served in zip(callers[:4], callers[4:8], strict=True):
+        (await left).close()
+        await settled()
+        assert served.done()
+    assert (shown_waiting(), shown_taken()) == (0, 4)
+    for caller in callers[4:8]:
+        (await caller).close()
+    assert shown_taken() == 0
+
+
+async def test_nobody_overtakes_who_waits() -> None:
+    found = rushed()
+    first, *_, waits = await asked(found, 5)
+    (await first).close()
+    with pytest.raises(PerformBusy), found.one():
+        pass
+    await waits
+    assert shown_taken() == 4
+
+
+async def test_who_leaves_while_waiting_takes_no_place() -> None:
+    found = rushed()
+    *inside, impatient, patient = await asked(found, 6)
+    impatient.cancel()
+    (await inside[0]).close()
+    await settled()
+    assert patient.done()
+    assert (shown_waiting(), shown_taken()) == (0, 4)
+
+
+async def test_who_leaves_just_when_it_is_their_turn_passes_it_on() -> None:
+    found = rushed()
+    *inside, impatient, patient = await asked(found, 6)
+    (await inside[0]).close()
+    impatient.cancel()
+    await settled()
+    assert impatient.cancelled()
+    assert patient.done()
+    assert (shown_waiting(), shown_taken()) == (0, 4)
+
+
+async def test_who_waited_too_long_is_refused() -> None:
+    found = rushed(wait_seconds=0.01)
+    *inside, waits = await asked(found, 5)
+    with pytest.raises(PerformBusy):
+        await waits
+    for caller in inside:
+        (await caller).close()
+    assert (shown_waiting(), shown_taken()) == (0, 0)
+
+
+async def test_when_places_become_more_those_who_wait_get_them() -> None:
+    found = Places("test", 4, 6, Patience(6, 6))
+    callers = await asked(found, 6)
+    assert shown_waiting() == 2
+    found.ended(1, well=True)
+    await settled()
+    assert (shown_waiting(), shown_taken(), found.open) == (1, 5, 5)
+    for caller in callers:
+        caller.cancel()
+
+
+async def test_without_time_to_wait_everybody_else_is_refused_at_once() -> None:
+    *_, refused = await asked(Places("test", 4, 4, Patience(6)), 5)
+    with pytest.raises(PerformBusy):
+        await refused
 
 
 def test_speeches_begin_in_half_of_the_memory_and_grow_into_the_rest() -> None:
