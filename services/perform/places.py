@@ -19,6 +19,8 @@ WAITING = Gauge("perform_places_waiting", "How many wait for one of them right n
 HELD = Gauge("perform_held_speech_bytes", "Audio of speeches that is held in memory for its listeners.")
 _FEWER: Final = 0.75
 _AT_FIRST: Final = 0.75
+# Places may be cut while somebody waits.
+_LONGEST_WAIT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Places:
         self._waiting.append(turn)
         self._show_waiting()
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout(self._wait_seconds * _LONGEST_WAIT):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():

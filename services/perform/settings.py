@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     most_at_once: int = Field(default=64, ge=1, le=1000)
     # A performance is late when it takes longer.
     late_seconds: float = Field(default=6, gt=0, le=60)
-    # Who finds all places taken waits so long for one, at most; 0 refuses at once.
+    # As many wait for a place as get one within this time; 0 refuses at once.
     wait_seconds: float = Field(default=3, ge=0, le=10)
     # Speeches that a process takes on at once, beside the performances.
     most_speeches_at_once: int = Field(default=16, ge=1, le=1000)
