@@ -109,7 +109,6 @@ end
 local function count_refusal(handle)
   look_at_the_time(handle)
   refused = refused + 1
-  let_in.forget(remembered(handle, "performance") or "")
 end
 
 function envoy_on_request(handle)
@@ -239,7 +238,10 @@ local function shape_error(handle)
     if retry_after then headers:replace("retry-after", retry_after) end
     buffer:setBytes(json)
   end
-  if headers:get(":status") == "429" then name_wait(headers) end
+  local told = headers:get(":status")
+  if told == "429" then name_wait(headers) end
+  -- Nothing of it is under way, and strangers must not crowd the memory.
+  if code == BUSY or told == "401" or told == "429" then let_in.forget(remembered(handle, "performance")) end
 end
 
 -- Envoy's names for the rate limit become those of the IETF draft. Buckets fill steadily, in a minute.

@@ -13,7 +13,11 @@ local function memory(most)
     if young[name] == nil and old[name] ~= nil then kept.put(name, old[name]) end
     return young[name]
   end
-  function kept.forget(name) young[name], old[name] = nil, nil end
+  function kept.forget(name)
+    if name == nil then return end
+    if young[name] ~= nil then count = count - 1 end
+    young[name], old[name] = nil, nil
+  end
   return kept
 end
 

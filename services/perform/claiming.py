@@ -1,6 +1,8 @@
 """One of many requests performs; the others wait for its outcome."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from uuid import UUID
@@ -9,16 +11,19 @@ import structlog
 
 from services.kernel.errors import ServiceError
 from services.kernel.replay import KeyReused
+from services.kernel.tracing import stage
 from services.perform.domain import Failure, Order, Performance, Phase, State, TimeLimits
 from services.perform.errors import (
     CallerLeft,
     PerformanceInterrupted,
+    PerformBusy,
     StillPerforming,
     of_performance,
 )
 from services.perform.places import Places
 from services.perform.ports import Clock, Ports
 from services.perform.recovering import Recovery
+from services.perform.saga import STAGE_SECONDS
 from services.perform.steps import Take
 from services.perform.undoing import Undoing
 
@@ -38,6 +43,11 @@ class Request:
     key: str
     join_seconds: float
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The same for all who want the same performance."""
+        return self.user_id, self.key or self.order.fingerprint
+
 
 class Claiming:
     def __init__(
@@ -48,6 +58,8 @@ class Claiming:
         self._undoing = undoing
         self._limits = limits
         self._now = now
+        # Who waits for a place and is written down nowhere; set when that is over, in whatever way.
+        self._waiting: dict[tuple[str, str], asyncio.Event] = {}
 
     async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
         """A new take, or the earlier performance that has the outcome. Waits until `give_up`, by the loop's
@@ -56,7 +68,7 @@ class Claiming:
         while True:
             take = Take(request.performance_id, request.user_id, self._now(), bool(request.key))
             take.order = request.order
-            holder = await self._placed(request, take, places)
+            holder = await self._placed(request, take, places, give_up)
             if holder is None:
                 return take
             if self._expired(holder):
@@ -69,16 +81,51 @@ class Claiming:
                 log.info("performance_joined", performance_id=str(ended.performance_id), state=ended.state)
                 return ended
 
-    async def _placed(self, request: Request, take: Take, places: Places) -> Performance | None:
+    async def _placed(
+        self, request: Request, take: Take, places: Places, give_up: float
+    ) -> Performance | None:
         """Written down, with a place; or the holder of its key, who is waited for without one."""
-        if not places.is_free and (holder := await self._performances.holder(self._new(request))):
+        if places.is_free:
+            return await self._with_place(request, take, places, give_up)
+        if holder := await self._earlier(request, give_up):
             return holder
-        with await places.next() as place:
+        with self._in_line(request):
+            return await self._with_place(request, take, places, give_up)
+
+    async def _with_place(
+        self, request: Request, take: Take, places: Places, give_up: float
+    ) -> Performance | None:
+        with stage("perform await place"):
+            entered = await places.next(give_up)
+        with entered as place:
             take.placed_clock = perf_counter()
+            STAGE_SECONDS.labels("await place").observe(take.placed_clock - take.started_clock)
             holder = await self._written_down(request, take)
             if holder is None:
                 take.place = place.pop_all()
             return holder
+
+    async def _earlier(self, request: Request, give_up: float) -> Performance | None:
+        """The holder of its key, also when that one waits for a place here and is not written down yet."""
+        while True:
+            holder = await self._performances.holder(self._new(request))
+            ahead = self._waiting.get(request.identity)
+            if holder is not None or ahead is None:
+                return holder
+            try:
+                async with asyncio.timeout_at(give_up):
+                    await ahead.wait()
+            except TimeoutError:
+                raise PerformBusy("Too many performances are under way.") from None
+
+    @contextmanager
+    def _in_line(self, request: Request) -> Iterator[None]:
+        ended = self._waiting[request.identity] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._waiting[request.identity]
+            ended.set()
 
     async def _written_down(self, request: Request, take: Take) -> Performance | None:
         try:

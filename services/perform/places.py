@@ -12,7 +12,7 @@ from prometheus_client import Counter, Gauge
 
 from services.perform.errors import PerformBusy
 
-REFUSED = Counter("perform_refused_total", "Requests refused at once because all places were taken.", ["for"])
+REFUSED = Counter("perform_refused_total", "Requests refused because all places were taken.", ["for"])
 OPEN = Gauge("perform_places", "How many this process takes on at once.", ["for"])
 TAKEN = Gauge("perform_places_taken", "How many of them are taken right now.", ["for"])
 WAITING = Gauge("perform_places_waiting", "How many wait for one of them right now.", ["for"])
@@ -86,25 +86,27 @@ class Places:
         finally:
             self._leave()
 
-    async def next(self) -> ExitStack:
-        """The same for who can wait for their turn; closing it gives the place back. Raises PerformBusy: at
-        once when too many wait already, later when it takes too long all the same."""
+    async def next(self, give_up: float) -> ExitStack:
+        """The same for who can wait for their turn, until `give_up` by the loop's clock; closing it gives the
+        place back. Raises PerformBusy: at once when too many wait already, later when it takes too long all
+        the same."""
         if self.is_free:
             self._take()
         else:
-            await self._turn()
+            await self._turn(give_up)
         place = ExitStack()
         place.callback(self._leave)
         return place
 
-    async def _turn(self) -> None:
+    async def _turn(self, give_up: float) -> None:
         if len(self._waiting) >= self._room:
             self._refuse()
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
         self._waiting.append(turn)
         self._show_waiting()
         try:
-            async with asyncio.timeout(self._wait_seconds * _LONGEST_WAIT):
+            async with asyncio.timeout_at(min(loop.time() + self._wait_seconds * _LONGEST_WAIT, give_up)):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():

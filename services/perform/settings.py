@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     # A performance is late when it takes longer.
     late_seconds: float = Field(default=6, gt=0, le=60)
     # As many wait for a place as get one within this time; 0 refuses at once.
-    wait_seconds: float = Field(default=3, ge=0, le=10)
+    wait_seconds: float = Field(default=3, ge=0, le=5)
     # Speeches that a process takes on at once, beside the performances.
     most_speeches_at_once: int = Field(default=16, ge=1, le=1000)
     # So much of what is spoken under Idempotency-Keys is held in memory, until its listeners have heard it.

@@ -44,7 +44,7 @@ TEXT_MODELS = Counter(
 )
 FIRST_AUDIO_SECONDS = Histogram(
     "perform_first_audio_seconds",
-    "Time from the claim to the first byte of audio.",
+    "Time from the request to the first byte of audio, also while it waits for a place.",
     # Fine around 300 ms, where a performer starts to notice the wait.
     buckets=(0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 1, 1.5, 2, 5),
 )

@@ -4,6 +4,7 @@ Any number of replicas may run one.
 """
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from prometheus_client import Counter
@@ -17,8 +18,7 @@ log = structlog.get_logger()
 
 SWEPT = Counter("perform_swept_total", "Performances the sweeper ended, by what was left to do.", ["phase"])
 _AT_ONCE = 32
-# Somebody may be waiting for what a crash left; for what is purged nobody does, and there may be much of it.
-_IN_ORDER = ((Phase.DOING, Phase.UNDOING, Phase.KEEPING), (Phase.PURGING,))
+_LEFT_BY_CRASHES = (Phase.DOING, Phase.UNDOING, Phase.KEEPING)
 
 
 class Sweeper:
@@ -28,22 +28,28 @@ class Sweeper:
         self._now = now
 
     async def sweep(self) -> int:
-        """All that is due; returns how many performances it ended. When some cannot be ended, all others are
-        before it raises."""
-        ended, failures = 0, list[BaseException]()
-        for phases in _IN_ORDER:
-            while True:
-                due = await self._performances.due(self._now(), phases, _AT_ONCE)
-                outcomes = await asyncio.gather(*map(self._end, due), return_exceptions=True)
-                failures += [each for each in outcomes if isinstance(each, BaseException)]
-                ended_now = outcomes.count(True)
-                ended += ended_now
-                # Those that it cannot end stay due, or are somebody else's.
-                if len(due) < _AT_ONCE or not ended_now:
-                    break
-        if failures:
-            raise failures[0]
-        return ended
+        """One round; returns how many performances it ended. When some cannot be ended, all others are
+        before it raises.
+
+        All that crashes left, since somebody may be waiting for it. For what is purged nobody does, and
+        there may be much of it: a part of it in each round.
+        """
+        outcomes: list[bool | BaseException] = []
+        while True:
+            some = await self._some(_LEFT_BY_CRASHES)
+            outcomes += some
+            # Those that it cannot end are its own for a while, or somebody else's.
+            if len(some) < _AT_ONCE or True not in some:
+                break
+        outcomes += await self._some((Phase.PURGING,))
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return outcomes.count(True)
+
+    async def _some(self, phases: Collection[Phase]) -> list[bool | BaseException]:
+        due = await self._performances.due(self._now(), phases, _AT_ONCE)
+        return await asyncio.gather(*map(self._end, due), return_exceptions=True)
 
     async def _end(self, performance: Performance) -> bool:
         try:

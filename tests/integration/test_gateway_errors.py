@@ -279,6 +279,25 @@ async def test_who_was_let_in_may_ask_again_in_a_crowd(http: httpx.AsyncClient, 
             refused = {answer.status_code for answer in answers}
 
 
+async def test_strangers_and_the_refused_crowd_nobody_s_key_out(
+    http: httpx.AsyncClient, stage: Stage
+) -> None:
+    """It remembers two thousand at most."""
+    await _calm(http)
+    mine = {**bearer("ada"), "idempotency-key": uuid4().hex}
+    assert (await http.post("/v1/perform", json=CARD, headers=mine)).status_code == 200
+    for _ in range(20):
+        strangers = [{"authorization": "Bearer x", "idempotency-key": uuid4().hex} for _ in range(110)]
+        calls = (http.post("/v1/perform", json=CARD, headers=stranger) for stranger in strangers)
+        assert {answer.status_code for answer in await asyncio.gather(*calls)} <= {401, 429}
+    refused = 0
+    async with asyncio.timeout(20):
+        while refused != 503:
+            await _crowd(http, stage)
+            assert (await http.post("/v1/perform", json=CARD, headers=mine)).status_code == 200
+            refused = (await http.post("/v1/perform", json=CARD, headers=bearer("ada"))).status_code
+
+
 async def test_speeches_that_are_refused_keep_no_performance_out(
     http: httpx.AsyncClient,
 ) -> None:

@@ -126,9 +126,10 @@ def test_they_settle_where_nobody_waits_much_longer_than_that(each_seconds: floa
     assert found.open <= most
 
 
-async def asked(found: Places, come: int) -> list[asyncio.Task[ExitStack]]:
-    """So many who want one, in this order."""
-    callers = [asyncio.create_task(found.next()) for _ in range(come)]
+async def asked(found: Places, come: int, seconds: float = 60) -> list[asyncio.Task[ExitStack]]:
+    """So many who want one within that time, in this order."""
+    give_up = asyncio.get_running_loop().time() + seconds
+    callers = [asyncio.create_task(found.next(give_up)) for _ in range(come)]
     await settled()
     return callers
 
@@ -205,6 +206,13 @@ async def test_who_waited_too_long_is_refused() -> None:
     for caller in inside:
         (await caller).close()
     assert (shown_waiting(), shown_taken()) == (0, 0)
+
+
+async def test_nobody_waits_longer_than_they_can() -> None:
+    *_, waits = await asked(rushed(), 5, seconds=0.01)
+    with pytest.raises(PerformBusy):
+        await waits
+    assert (shown_waiting(), shown_taken()) == (0, 4)
 
 
 async def test_when_places_become_more_those_who_wait_get_them() -> None:
