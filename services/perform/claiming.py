@@ -12,6 +12,7 @@ import structlog
 from services.kernel.errors import ServiceError
 from services.kernel.replay import KeyReused
 from services.kernel.tracing import stage
+from services.perform.background import Background
 from services.perform.domain import Failure, Order, Performance, Phase, State, TimeLimits
 from services.perform.errors import (
     CallerLeft,
@@ -50,28 +51,37 @@ class Request:
 
 
 class Claiming:
-    def __init__(
-        self, ports: Ports, recovery: Recovery, undoing: Undoing, limits: TimeLimits, now: Clock
+    def __init__(  # noqa: PLR0913, PLR0917 - built in one place
+        self,
+        ports: Ports,
+        recovery: Recovery,
+        undoing: Undoing,
+        background: Background,
+        limits: TimeLimits,
+        now: Clock,
     ) -> None:
         self._performances = ports.performances
         self._recovery = recovery
         self._undoing = undoing
+        self._background = background
         self._limits = limits
         self._now = now
         # Who waits for a place and is written down nowhere; set when that is over, in whatever way.
         self._waiting: dict[tuple[str, str], asyncio.Event] = {}
+        # Their callers have the answer, and their keys are not given back yet.
+        self._delivered: set[UUID] = set()
 
     async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
         """A new take, or the earlier performance that has the outcome. Waits until `give_up`, by the loop's
         clock. Raises PerformBusy when there is no place for one more, soon enough; who waits for another
         one's outcome needs none."""
         while True:
-            take = Take(request.performance_id, request.user_id, self._now(), bool(request.key))
+            take = Take(request.performance_id, request.user_id, self._now())
             take.order = request.order
             holder = await self._placed(request, take, places, give_up)
             if holder is None:
                 return take
-            if self._expired(holder):
+            if holder.performance_id in self._delivered or self._expired(holder):
                 await self._performances.free_key(holder.performance_id)
                 continue
             if holder.fingerprint != request.order.fingerprint:
@@ -80,6 +90,20 @@ class Claiming:
             if ended is not None and not _came_to_nothing(ended):
                 log.info("performance_joined", performance_id=str(ended.performance_id), state=ended.state)
                 return ended
+
+    def delivered(self, performance_id: UUID) -> None:
+        """Whoever performs the same again without a key wants another memo."""
+        self._delivered.add(performance_id)
+        self._background.start(self._give_key_back(performance_id))
+
+    async def _give_key_back(self, performance_id: UUID) -> None:
+        try:
+            await self._performances.free_key(performance_id)
+        except ServiceError as error:
+            # Then it is given once more: for a minute, and for nothing.
+            log.warning("delivery_not_noted", performance_id=str(performance_id), cause=error.reason)
+        finally:
+            self._delivered.discard(performance_id)
 
     async def _placed(
         self, request: Request, take: Take, places: Places, give_up: float

@@ -119,11 +119,7 @@ def _failure_in(found: dict[str, Any]) -> Failure:
 def key_of(performance: Performance) -> str:
     """Without a key, the request itself is the key until its caller has the answer: a phone that lost its
     connection asks the same again, and must not pay twice."""
-    return performance.key or twin_key(performance.fingerprint)
-
-
-def twin_key(fingerprint: str) -> str:
-    return f"{_TWIN}{fingerprint}"
+    return performance.key or f"{_TWIN}{performance.fingerprint}"
 
 
 def no_key(performance_id: UUID) -> str:

@@ -24,7 +24,6 @@ from services.perform.documents import (
     performance_in,
     recording_in,
     recording_of,
-    twin_key,
 )
 from services.perform.domain import Charge, Failure, Performance, Phase, Recording, State, Usage
 from services.perform.errors import PerformanceInterrupted, RecordingNotFound, StorageUnavailable
@@ -93,16 +92,9 @@ class MongoPerformances:
         expected = {"_id": performance_id, "phase": {"$in": [Phase.DOING, Phase.KEEPING]}}
         return await self._change(expected, {"$set": {"due_at": due_at}})
 
-    async def unheard(self, performance_id: UUID, fingerprint: str) -> None:
-        succeeded = {"_id": performance_id, "state": State.SUCCEEDED}
-        with reached():
-            try:
-                await self._performances.update_one(succeeded, {"$set": {"key": twin_key(fingerprint)}})
-            except DuplicateKeyError:
-                log.info("performance_unheard_twice", performance_id=str(performance_id))
-
     async def free_key(self, performance_id: UUID) -> None:
-        await self._change({"_id": performance_id}, {"$set": {"key": no_key(performance_id)}})
+        ended = {"_id": performance_id, "phase": {"$in": [Phase.DONE, Phase.PURGING]}}
+        await self._change(ended, {"$set": {"key": no_key(performance_id)}})
 
     async def keep(self, recording: Recording, due_at: datetime) -> None:
         kept = {
@@ -133,17 +125,13 @@ class MongoPerformances:
         expected = {"_id": performance_id, "phase": Phase.UNDOING}
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 
-    async def succeed(
-        self, performance_id: UUID, charge: Charge, ended_at: datetime, *, free_key: bool
-    ) -> None:
-        ended: dict[str, Any] = {
+    async def succeed(self, performance_id: UUID, charge: Charge, ended_at: datetime) -> None:
+        ended = {
             "phase": Phase.DONE,
             "state": State.SUCCEEDED,
             "charge": charge_of(charge),
             "ended_at": ended_at,
         }
-        if free_key:
-            ended["key"] = no_key(performance_id)
         expected = {"_id": performance_id, "phase": Phase.KEEPING}
         await self._change(expected, {"$set": ended, "$unset": {"due_at": ""}})
 

@@ -1,8 +1,8 @@
 """Performing: one outcome for each request, whatever happens on the way."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from time import perf_counter
 from uuid import UUID
@@ -92,25 +92,20 @@ class Performing:
         self._limits = limits
         self._now = now
         self._undoing = Undoing(ports, story, background, limits, now)
-        self._claiming = Claiming(ports, recovery, self._undoing, limits, now)
+        self._claiming = Claiming(ports, recovery, self._undoing, background, limits, now)
 
     async def perform(self, request: Request) -> Performed:
         """The whole memo. It is made to its end also when the caller leaves: the next one may ask for it."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up, self._places)
         if isinstance(take, Performance):
-            async with self._delivering(take, request.key):
-                return await self._again(take)
+            return await self._again(take)
         task = self._begin(take)
         try:
             async with asyncio.timeout_at(give_up):
                 await asyncio.shield(task)
         except TimeoutError:
-            self._leave(take, task)
             raise still_performing(take.performance_id) from None
-        except asyncio.CancelledError:
-            self._leave(take, task)
-            raise
         if take.failure is not None:
             raise take.failure
         return Performed(take.recording, _charge(take), bytes(take.sound.audio))
@@ -121,21 +116,23 @@ class Performing:
         long it goes on, for who asks the same again: raises StillPerforming."""
         give_up = asyncio.get_running_loop().time() + request.join_seconds
         take = await self._claiming.claim(request, give_up, self._places)
-        if isinstance(take, Performance):
-            memo = self._replay(take, request.key)
-        else:
-            memo = self._listen_live(take, give_up)
+        memo = self._replay(take) if isinstance(take, Performance) else self._listen_live(take, give_up)
         async with aclosing(memo) as parts:
             async for part in parts:
                 yield part
 
-    async def _replay(self, ended: Performance, key: str) -> AsyncGenerator[Heading | bytes, None]:
-        async with self._delivering(ended, key):
-            again = await self._again(ended)
-            yield _heading(again.recording)
-            async with aclosing(Sound.whole(again.audio).listen()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
+    def delivered(self, request: Request, performance_id: UUID) -> None:
+        """The answer is on its way to its caller. To be said once it is: a crash before that leaves it to who
+        asks the same again."""
+        if not request.key:
+            self._claiming.delivered(performance_id)
+
+    async def _replay(self, ended: Performance) -> AsyncGenerator[Heading | bytes, None]:
+        again = await self._again(ended)
+        yield _heading(again.recording)
+        async with aclosing(Sound.whole(again.audio).listen()) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _listen_live(self, take: Take, give_up: float) -> AsyncGenerator[Heading | bytes, None]:
         task = self._begin(take)
@@ -151,24 +148,17 @@ class Performing:
             await asyncio.wait([task], timeout=_LONGEST_END_SECONDS)
         finally:
             if not heard_all:
-                self._stop_listening(take, task)
+                _stop_listening(take, task)
 
     async def _hear_beginning(self, take: Take, task: asyncio.Task[None], give_up: float) -> None:
         try:
             async with asyncio.timeout_at(give_up):
                 await take.sound.begun()
         except TimeoutError:
-            self._leave(take, task)
             raise still_performing(take.performance_id) from None
         except asyncio.CancelledError:
-            self._stop_listening(take, task)
+            _stop_listening(take, task)
             raise
-
-    def _stop_listening(self, take: Take, task: asyncio.Task[None]) -> None:
-        if take.decided:
-            self._leave(take, task)
-        else:
-            task.cancel(LEFT)
 
     async def find(self, user_id: str, performance_id: str) -> Performance:
         """How a performance stands. Raises PerformanceNotFound, also for other users' ones."""
@@ -178,35 +168,6 @@ class Performing:
         if found is None or found.user_id != user_id:
             raise PerformanceNotFound("There is no such performance.")
         return found
-
-    def _leave(self, take: Take, task: asyncio.Task[None]) -> None:
-        """Its outcome stays for who asks the same again."""
-        take.left = True
-        if not take.keyed:
-            self._background.start(self._unheard(take, task))
-
-    async def _unheard(self, take: Take, task: asyncio.Task[None]) -> None:
-        """The outcome may have been written down as heard just when the caller left."""
-        await asyncio.wait([task])
-        await self._mark_unheard(take.performance_id, take.order.fingerprint)
-
-    @asynccontextmanager
-    async def _delivering(self, ended: Performance, key: str) -> AsyncIterator[None]:
-        """Without a key, an answer is for the first who really gets it."""
-        if key or ended.state is not State.SUCCEEDED:
-            yield
-            return
-        try:
-            yield
-            with _not_vital(ended.performance_id):
-                await self._performances.free_key(ended.performance_id)
-        except (GeneratorExit, asyncio.CancelledError):
-            self._background.start(self._mark_unheard(ended.performance_id, ended.fingerprint))
-            raise
-
-    async def _mark_unheard(self, performance_id: UUID, fingerprint: str) -> None:
-        with _not_vital(performance_id):
-            await self._performances.unheard(performance_id, fingerprint)
 
     async def _again(self, ended: Performance) -> Performed:
         if ended.failure is not None:
@@ -305,10 +266,7 @@ class Performing:
         self._background.start(self._story.let_go(take))
         try:
             await saga.run(self._story.after, take)
-            free_key = not (take.keyed or take.left)
-            await self._performances.succeed(
-                take.performance_id, _charge(take), self._now(), free_key=free_key
-            )
+            await self._performances.succeed(take.performance_id, _charge(take), self._now())
         except ServiceError as error:
             _leave_to_sweeper(take, error)
             if take.charge is None:
@@ -327,13 +285,9 @@ class Performing:
         )
 
 
-@contextmanager
-def _not_vital(performance_id: UUID) -> Iterator[None]:
-    """Nobody waits for it, and a memo must not fail because of it."""
-    try:
-        yield
-    except ServiceError as error:
-        log.warning("delivery_unknown", performance_id=str(performance_id), cause=error.reason)
+def _stop_listening(take: Take, task: asyncio.Task[None]) -> None:
+    if not take.decided:
+        task.cancel(LEFT)
 
 
 def _charge(take: Take) -> Charge:

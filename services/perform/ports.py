@@ -141,11 +141,8 @@ class Performances(AudioReferences, Protocol):
     async def renew(self, performance_id: UUID, due_at: datetime) -> bool:
         """Who performs is alive: nobody may take over before then. False when it is not theirs any more."""
 
-    async def unheard(self, performance_id: UUID, fingerprint: str) -> None:
-        """Who asks the same without a key gets its success. Changes nothing when another one's is theirs."""
-
     async def free_key(self, performance_id: UUID) -> None:
-        """The key may be used again; the outcome stays."""
+        """The key may be used again; the outcome stays. Changes nothing while there is none."""
 
     async def keep(self, recording: Recording, due_at: datetime) -> None:
         """The point of no return. Raises PerformanceInterrupted when it was taken over before."""
@@ -158,10 +155,8 @@ class Performances(AudioReferences, Protocol):
     ) -> None:
         """Write down that it came to nothing, remembered until then; its key may be used again."""
 
-    async def succeed(
-        self, performance_id: UUID, charge: Charge, ended_at: datetime, *, free_key: bool
-    ) -> None:
-        """`free_key` when nobody shall get this outcome by asking the same again."""
+    async def succeed(self, performance_id: UUID, charge: Charge, ended_at: datetime) -> None:
+        """Its key stays: until its caller has the answer, and beyond that if it is the caller's own."""
 
     async def due(self, now: datetime, phases: Collection[Phase], limit: int) -> list[Performance]:
         """Unfinished ones in these phases whose time is up."""

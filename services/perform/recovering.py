@@ -67,10 +67,7 @@ class Recovery:
             self._background.start(self._story.let_go(take))
             await saga.run(self._story.after, take)
             if take.charge is not None:
-                # Whoever ordered it has not got it: it stays theirs to ask for.
-                await self._performances.succeed(
-                    take.performance_id, take.charge, self._now(), free_key=False
-                )
+                await self._performances.succeed(take.performance_id, take.charge, self._now())
         elif performance.phase is Phase.PURGING:
             await self._blobs.delete(take.user_id, take.performance_id)
             await self._recordings.forget(take.performance_id, self._now() + self._limits.key)

@@ -66,8 +66,6 @@ class Take:
     user_id: str
     # When it was claimed.
     claimed_at: datetime
-    # Under a key of the client's.
-    keyed: bool = False
     order: Order = field(init=False)
     preferences: Preferences = field(init=False)
     delivery: Delivery = field(init=False)
@@ -93,8 +91,6 @@ class Take:
     keeping: bool = False
     # Closing it gives its place back.
     place: ExitStack = field(default_factory=ExitStack)
-    # Its caller went away without the answer.
-    left: bool = False
     started_clock: float = field(default_factory=perf_counter)
     # When it got its place.
     placed_clock: float = field(init=False)

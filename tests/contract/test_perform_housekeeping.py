@@ -69,7 +69,7 @@ class House:
     async def recorded(self, user_id: str) -> UUID:
         made = await self.begun(user_id)
         await self.journal.keep(recording(made, user_id, self.now), self.now)
-        await self.journal.succeed(made, Charge(4, 4, 4000), self.now, free_key=True)
+        await self.journal.succeed(made, Charge(4, 4, 4000), self.now)
         return made
 
     async def has_audio(self, user_id: str, recording_id: UUID) -> bool:

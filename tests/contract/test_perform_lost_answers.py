@@ -191,6 +191,26 @@ def unknown() -> float:
     return REGISTRY.get_sample_value("perform_outcomes_total", told) or 0.0
 
 
+async def test_an_answer_that_never_left_us_is_given_to_who_asks_the_same(house: House) -> None:
+    """As when the process dies, or is cut off, between the outcome and the answer."""
+    first = await house.perform()
+    again = await house.perform()
+    assert again == first
+    assert house.peers.charged == [first.recording.recording_id]
+    house.performing.delivered(house.request(), first.recording.recording_id)
+    another = await house.perform()
+    assert house.peers.charged == [first.recording.recording_id, another.recording.recording_id]
+
+
+async def test_a_stream_that_never_ended_for_its_listener_is_given_again_as_well(house: House) -> None:
+    heard = []
+    for _ in range(2):
+        async with aclosing(house.performing.listen(house.request())) as parts:
+            heard.append([part async for part in parts])
+    assert len(house.peers.charged) == 1
+    assert heard[0][1:] == heard[1][1:] == [b"sound"]
+
+
 async def test_what_is_under_way_is_not_swept_by_its_own_process_when_the_clock_jumps_ahead(
     house: House,
 ) -> None:

@@ -39,7 +39,7 @@ class Shelf:
             Performance(made, self.user_id, "", str(made), at, State.RUNNING, Phase.DOING, at)
         )
         await self.journal.keep(recording(made, self.user_id, at), at)
-        await self.journal.succeed(made, Charge(4, 4, 4000), at, free_key=True)
+        await self.journal.succeed(made, Charge(4, 4, 4000), at)
         return made
 
     async def page(

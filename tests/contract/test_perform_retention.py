@@ -48,7 +48,7 @@ class Kept:
         await self.blobs.put(user_id, made, b"audio")
         await self.journal.keep(recording(made, user_id, at), at)
         if settled:
-            await self.journal.succeed(made, Charge(4, 4, 4000), NOW, free_key=False)
+            await self.journal.succeed(made, Charge(4, 4, 4000), NOW)
         return made
 
     async def is_there(self, user_id: str, recording_id: UUID) -> bool:
@@ -109,5 +109,5 @@ async def test_recordings_are_kept_for_ever_unless_told_otherwise(kept: Kept) ->
 async def test_an_old_recording_that_is_not_paid_yet_waits(kept: Kept) -> None:
     made = await kept.recorded("ada", 31, settled=False)
     assert await kept.retire() == 0
-    await kept.journal.succeed(made, Charge(4, 4, 4000), NOW, free_key=False)
+    await kept.journal.succeed(made, Charge(4, 4, 4000), NOW)
     assert await kept.retire() == 1

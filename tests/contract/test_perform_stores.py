@@ -100,22 +100,18 @@ async def test_without_a_key_the_request_is_the_key_until_it_is_given_up(journal
     assert await journal.claim(begun(user_id=f"user-{uuid4()}")) is None
     assert await journal.claim(begun(user_id=owner)) == first
     await journal.keep(recording(first), NOW)
-    await journal.succeed(first.performance_id, CHARGE, NOW, free_key=True)
+    # It is heard, and not paid yet.
+    await journal.free_key(first.performance_id)
+    await journal.succeed(first.performance_id, CHARGE, NOW)
+    holder = await journal.claim(begun(user_id=owner))
+    assert holder is not None
+    assert (holder.performance_id, holder.ended_at) == (first.performance_id, NOW)
+    await journal.free_key(first.performance_id)
     second = begun(user_id=owner)
     assert await journal.claim(second) is None
-    # Its caller left when it was too late: another one has taken the place.
-    await journal.unheard(first.performance_id, "f")
+    # Once more, when another one has the key.
+    await journal.free_key(first.performance_id)
     assert await journal.claim(begun(user_id=owner)) == second
-
-
-async def test_an_answer_that_nobody_got_is_for_who_asks_the_same(journal: MongoPerformances) -> None:
-    unheard = begun()
-    await kept(journal, unheard)
-    await journal.succeed(unheard.performance_id, CHARGE, NOW, free_key=True)
-    await journal.unheard(unheard.performance_id, "f")
-    holder = await journal.claim(begun(user_id=unheard.user_id))
-    assert holder is not None
-    assert (holder.performance_id, holder.ended_at) == (unheard.performance_id, NOW)
 
 
 async def test_only_who_still_performs_says_so(journal: MongoPerformances) -> None:
@@ -157,7 +153,7 @@ async def test_a_failure_is_remembered_and_frees_its_key(journal: MongoPerforman
 async def test_a_success_keeps_its_key_its_recording_and_its_charge(journal: MongoPerformances) -> None:
     performance = begun(key="k")
     made = await kept(journal, performance)
-    await journal.succeed(performance.performance_id, CHARGE, NOW, free_key=False)
+    await journal.succeed(performance.performance_id, CHARGE, NOW)
     ended = await journal.claim(begun(user_id=performance.user_id, key="k"))
     assert ended is not None
     assert (ended.state, ended.recording, ended.charge) == (State.SUCCEEDED, made, CHARGE)
@@ -199,7 +195,7 @@ async def test_a_hidden_recording_is_gone_for_its_owner_and_due_until_its_audio_
 ) -> None:
     performance = begun()
     await kept(journal, performance)
-    await journal.succeed(performance.performance_id, CHARGE, NOW, free_key=False)
+    await journal.succeed(performance.performance_id, CHARGE, NOW)
     with pytest.raises(RecordingNotFound):
         await journal.hide("thief", performance.performance_id, NOW)
     await journal.hide(performance.user_id, performance.performance_id, NOW - timedelta(minutes=2))

@@ -151,7 +151,7 @@ async def test_what_cannot_be_settled_yet_is_tried_again_when_the_lease_is_over(
 async def test_a_delete_that_was_cut_short_still_removes_the_audio(swept: Swept) -> None:
     begun = await swept.begin()
     await swept.keep(begun)
-    await swept.journal.succeed(begun.performance_id, Charge(4, 4, 4000), NOW, free_key=False)
+    await swept.journal.succeed(begun.performance_id, Charge(4, 4, 4000), NOW)
     await swept.journal.hide("ada", begun.performance_id, NOW)
     assert await swept.sweep() == 1
     with pytest.raises(RecordingNotFound):
@@ -179,7 +179,7 @@ async def test_a_round_ends_all_that_crashes_left_before_some_of_what_is_deleted
     for number in range(40):
         each = await swept.begin(f"deleted {number}")
         await swept.keep(each)
-        await swept.journal.succeed(each.performance_id, Charge(4, 4, 4000), NOW, free_key=False)
+        await swept.journal.succeed(each.performance_id, Charge(4, 4, 4000), NOW)
         await swept.journal.hide("ada", each.performance_id, NOW - timedelta(hours=2))
     left = {(await swept.begin(f"left {number}")).performance_id for number in range(40)}
     ended: list[UUID] = []

@@ -45,21 +45,27 @@ class PerformServicer(PerformServiceServicer):
 
     async def Perform(self, request: pb.PerformRequest, context: Any) -> pb.PerformResponse:
         join = join_seconds(self._longest_join_seconds, context)
-        done = await self._performing.perform(_request(request, join))
+        asked = _request(request, join)
+        done = await self._performing.perform(asked)
+        context.add_done_callback(lambda _: self._performing.delivered(asked, done.recording.recording_id))
         return _performed(request.routine_type, done)
 
     async def StreamPerform(
         self, request: pb.StreamPerformRequest, context: Any
     ) -> AsyncIterator[pb.StreamPerformResponse]:
         join = join_seconds(min(self._longest_join_seconds, SILENT_SECONDS), context)
-        memo = self._performing.listen(_request(request, join))
-        async with aclosing(memo) as parts:
+        asked, heading = _request(request, join), None
+        async with aclosing(self._performing.listen(asked)) as parts:
             async for part in parts:
                 if isinstance(part, Heading):
+                    heading = part
                     # Headers that go out earlier would make every later failure look like success.
                     await send_headers(context, _headers(part))
                     continue
                 yield pb.StreamPerformResponse(body=httpbody_pb2.HttpBody(content_type=_MPEG, data=part))
+        if heading is not None:
+            recording_id = heading.recording_id
+            context.add_done_callback(lambda _: self._performing.delivered(asked, recording_id))
 
     async def GetPerformance(
         self, request: pb.GetPerformanceRequest, context: Any

@@ -66,6 +66,7 @@ class SpeechServicer(SpeechServiceServicer):
         join = join_seconds(self._longest_join_seconds, context)
         asked = Request(uuid4(), caller().user_id, order, idempotency_key(), join)
         done = await self._performing.perform(asked)
+        context.add_done_callback(lambda _: self._performing.delivered(asked, done.recording.recording_id))
         return pb.GenerateAudioResponse(
             audio_base64=done.audio, text=done.recording.text, filename=done.recording.filename
         )
