@@ -81,7 +81,7 @@ class Claiming:
             holder = await self._placed(request, take, places, give_up)
             if holder is None:
                 return take
-            if holder.performance_id in self._delivered or self._expired(holder):
+            if self._expired(holder):
                 await self._performances.free_key(holder.performance_id)
                 continue
             if holder.fingerprint != request.order.fingerprint:
@@ -180,6 +180,8 @@ class Claiming:
         """One still under way keeps its key however old it is."""
         if holder.under_way:
             return False
+        if holder.performance_id in self._delivered:
+            return True
         if holder.key:
             return self._now() - holder.created_at > self._limits.key
         too_late = self._now() - (holder.ended_at or holder.created_at) > self._limits.unheard

@@ -23,7 +23,7 @@ from services.perform.filing import wanted
 from services.perform.performing import Heading, Performed, Performing
 from services.perform.readiness import Readiness
 from services.perform.recordings import Archive, Shown
-from services.perform.rpc.asking import SILENT_SECONDS, join_seconds
+from services.perform.rpc.asking import SILENT_SECONDS, join_seconds, when_answered
 
 _MPEG = "audio/mpeg"
 
@@ -47,8 +47,9 @@ class PerformServicer(PerformServiceServicer):
         join = join_seconds(self._longest_join_seconds, context)
         asked = _request(request, join)
         done = await self._performing.perform(asked)
-        context.add_done_callback(lambda _: self._performing.delivered(asked, done.recording.recording_id))
-        return _performed(request.routine_type, done)
+        answer, recording_id = _performed(request.routine_type, done), done.recording.recording_id
+        when_answered(lambda: self._performing.delivered(asked, recording_id))
+        return answer
 
     async def StreamPerform(
         self, request: pb.StreamPerformRequest, context: Any
@@ -65,7 +66,7 @@ class PerformServicer(PerformServiceServicer):
                 yield pb.StreamPerformResponse(body=httpbody_pb2.HttpBody(content_type=_MPEG, data=part))
         if heading is not None:
             recording_id = heading.recording_id
-            context.add_done_callback(lambda _: self._performing.delivered(asked, recording_id))
+            when_answered(lambda: self._performing.delivered(asked, recording_id))
 
     async def GetPerformance(
         self, request: pb.GetPerformanceRequest, context: Any

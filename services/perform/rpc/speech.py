@@ -18,7 +18,7 @@ from services.kernel.replay import idempotency_key
 from services.perform.claiming import Request
 from services.perform.domain import Charge, Order, Override
 from services.perform.performing import Performing
-from services.perform.rpc.asking import SILENT_SECONDS, join_seconds
+from services.perform.rpc.asking import SILENT_SECONDS, join_seconds, when_answered
 from services.perform.speech import CONTENT_TYPES, SpeechOrder
 from services.perform.speech_keeping import SpeechKeeping
 from services.perform.speech_streaming import Opening, SpeechRequest, SpeechStreaming
@@ -66,10 +66,12 @@ class SpeechServicer(SpeechServiceServicer):
         join = join_seconds(self._longest_join_seconds, context)
         asked = Request(uuid4(), caller().user_id, order, idempotency_key(), join)
         done = await self._performing.perform(asked)
-        context.add_done_callback(lambda _: self._performing.delivered(asked, done.recording.recording_id))
-        return pb.GenerateAudioResponse(
+        answer = pb.GenerateAudioResponse(
             audio_base64=done.audio, text=done.recording.text, filename=done.recording.filename
         )
+        recording_id = done.recording.recording_id
+        when_answered(lambda: self._performing.delivered(asked, recording_id))
+        return answer
 
 
 def _order(request: pb.CreateSpeechRequest) -> SpeechOrder:
