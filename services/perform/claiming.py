@@ -68,7 +68,7 @@ class Claiming:
         self._now = now
         # Who waits for a place and is written down nowhere; set when that is over, in whatever way.
         self._waiting: dict[tuple[str, str], asyncio.Event] = {}
-        # Their callers have the answer, and their keys are not given back yet.
+        # Their callers have the answer: of the last minute, since who comes meanwhile may still find a key.
         self._delivered: set[UUID] = set()
 
     async def claim(self, request: Request, give_up: float, places: Places) -> Take | Performance:
@@ -94,16 +94,16 @@ class Claiming:
     def delivered(self, performance_id: UUID) -> None:
         """Whoever performs the same again without a key wants another memo."""
         self._delivered.add(performance_id)
+        forget, seconds = self._delivered.discard, self._limits.unheard.total_seconds()
+        asyncio.get_running_loop().call_later(seconds, forget, performance_id)
         self._background.start(self._give_key_back(performance_id))
 
     async def _give_key_back(self, performance_id: UUID) -> None:
         try:
             await self._performances.free_key(performance_id)
         except ServiceError as error:
-            # Then it is given once more: for a minute, and for nothing.
+            # Another process may give it once more: for a minute, and for nothing.
             log.warning("delivery_not_noted", performance_id=str(performance_id), cause=error.reason)
-        finally:
-            self._delivered.discard(performance_id)
 
     async def _placed(
         self, request: Request, take: Take, places: Places, give_up: float
